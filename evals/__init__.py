@@ -1,0 +1,1 @@
+"""Measure models: style, factuality, capability, memorisation, and the statistics on top."""

@@ -1,0 +1,1 @@
+"""How a model sounds, measured apart from what it knows."""

@@ -1,0 +1,1 @@
+"""Fine-tune on a stronger model's outputs, and find out what that changed."""

@@ -1,0 +1,1 @@
+"""Read finished runs, write reports."""
