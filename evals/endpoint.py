@@ -1,0 +1,107 @@
+"""What every measurement talks to: one base and its adapters, by name, wherever they run.
+
+In: rendered prompts. Out: texts, or log-probabilities of given texts. A server outlives its calls,
+so whoever opens an endpoint closes it; functions here and in the other modules only use it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "BASE",
+    "Endpoint",
+    "Generation",
+    "Message",
+    "Progress",
+    "Sampling",
+    "TokenLogprobs",
+]
+
+BASE = "base"
+"""The name under which an endpoint serves its base model, with no adapter acting."""
+
+Message = dict[str, str]
+"""One chat turn: `role` and `content`."""
+
+Progress = Callable[[int], None]
+"""Called with the number of items just finished."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How to decode. Temperature 0 is greedy. `stop` texts end an answer and are cut off."""
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+    """One answer. `finish_reason` is "stop", "length" or "error" (with `error` set)."""
+
+    text: str
+    n_tokens: int
+    finish_reason: str
+    error: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenLogprobs:
+    """Log-probabilities of a continuation's tokens, given its context.
+
+    `logprobs` (T,) are natural logarithms, float32 logits reduced in float64; `starts` (T,) are the
+    character offsets of the tokens in the continuation; `is_greedy` says whether each token was the
+    most likely one at its place.
+    """
+
+    logprobs: NDArray[np.float64]
+    starts: NDArray[np.int64]
+    is_greedy: bool
+
+    @property
+    def total(self) -> float:
+        """Log-probability of the whole continuation, in nats."""
+        return float(self.logprobs.sum())
+
+
+class Endpoint(Protocol):
+    """One base and its adapters. Results come in the order of the prompts."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names that can be asked: `BASE` first, then the adapters."""
+        ...
+
+    def render_chat(self, messages: Sequence[Message]) -> str:
+        """Return the prompt text of a chat, up to where the assistant begins to answer."""
+        ...
+
+    def generate(
+        self,
+        model: str,
+        prompts: Sequence[str],
+        sampling: Sampling,
+        *,
+        progress: Progress | None = None,
+    ) -> list[Generation]:
+        """Return one answer for each prompt; a failed call is a failed `Generation`."""
+        ...
+
+    def token_logprobs(
+        self,
+        model: str,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        progress: Progress | None = None,
+    ) -> list[TokenLogprobs]:
+        """Return the log-probabilities of each (context, continuation)'s continuation tokens."""
+        ...
