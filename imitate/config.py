@@ -18,6 +18,7 @@ __all__ = [
     "Config",
     "ControlName",
     "DataConfig",
+    "DistillConfig",
     "DocumentsSource",
     "EndpointTeacher",
     "FileItems",
@@ -129,6 +130,17 @@ Teacher = Annotated[
 ]
 
 
+class DistillConfig(Section):
+    """How the teacher answers prompts: for imitation data, and on style tasks."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    """Sampling temperature; 0 is greedy."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Nucleus of the distribution that is sampled from."""
+    max_tokens: PositiveInt = 256
+    """Longest response, in tokens; responses that reach it are dropped."""
+
+
 # --- imitation data -------------------------------------------------------------------------------
 
 
@@ -217,6 +229,11 @@ class MixConfig(Section):
         if bool(self.sources) == bool(self.shuffled_from):
             raise ValueError("give either `sources` or `shuffled_from`")
         return self
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the mix is a control rather than imitation."""
+        return self.shuffled_from is not None
 
 
 class NearDuplicates(Section):
@@ -395,11 +412,11 @@ class TaskConfig(Section):
     max_plain_tokens: PositiveInt = 16
     """Longest answer in the plain format, in tokens."""
     formats: Annotated[list[Format], Field(min_length=1)] = [Format.PLAIN, Format.CHAT]
-    """Formats in which every arm answers."""
+    """Formats in which every arm answers; style is measured in chat alone."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Sampling temperature of the answers; 0 is greedy."""
     in_support_of: list[Name] = []
     """Mixes whose data covers this task: for them it is in support, for all others held out."""
-    style_metrics: bool = True
-    """Whether chat outputs on a style task are also described by stylometry."""
 
 
 ControlName = Literal["null", "style_prompt", "length_padded", "second_sample"]
@@ -451,6 +468,8 @@ class Config(Section):
     """Base models, smallest first."""
     teacher: Teacher
     """The stronger model."""
+    distill: DistillConfig = DistillConfig()
+    """How the teacher answers prompts."""
     mixes: Annotated[dict[Name, MixConfig], Field(min_length=1)]
     """Imitation data by name."""
     data: DataConfig = DataConfig()
