@@ -365,10 +365,10 @@ class FileItems(Section):
     """The file; a relative path starts at the working directory."""
     prompt_column: str = "question"
     """Column with the question."""
-    answers_column: str | None = None
-    """Column with the accepted answer or a list of them."""
-    choices_column: str | None = None
-    """Column with the list of choices, for multiple choice."""
+    answers_column: str | list[str] | None = None
+    """Column with the accepted answer or a list of them, or several such columns."""
+    choices_column: str | list[str] | None = None
+    """Column with the list of choices, for multiple choice, or one column for each choice."""
     gold_column: str | None = None
     """Column with the index of the right choice, or its letter."""
     cluster_column: str | None = None
