@@ -1,0 +1,80 @@
+"""What a report is made of: sections of paragraphs, figures, tables and preformatted blocks.
+
+The sections are built once from the results and rendered twice, as HTML and as Markdown, so that
+both say the same. Nothing here is escaped: the templates escape all of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Block", "Cell", "Figure", "Section", "Span", "Table", "Tone"]
+
+Tone = str
+"""How a decision is coloured: a key of `reports.theme.TONES`, or empty."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """An interval drawn in a table cell, on a scale that its column shares."""
+
+    value: float
+    low: float
+    high: float
+    scale_low: float
+    scale_high: float
+    margin: float
+    teacher: float | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table: its value, a smaller line below it, and marks beside it."""
+
+    text: str
+    detail: str = ""
+    badge: str = ""
+    tone: Tone = ""
+    span: Span | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names its rows; folded ones open on demand."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    is_folded: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One drawing: `name` is its file's stem, `alt` says what a reader would see."""
+
+    name: str
+    caption: str
+    alt: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Preformatted text, folded away."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the report; a part without data has paragraphs that say why."""
+
+    slug: str
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
+    blocks: tuple[Block, ...] = ()
