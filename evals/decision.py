@@ -1,0 +1,475 @@
+"""The data of one axis -> its decision: closed, gain, no gain, loss, or why none can be made.
+
+In: the scores of an imitator, its own base and its teacher, with the cluster and task of every
+item, and a rule fixed beforehand. Out: `AxisDecision`, which carries every number that the report
+shows. The estimand, the table of decisions and the simulations are in docs/verdict.md.
+
+Glossary: I, B, T the axis values of imitator, base and teacher; m the margin; c the share of the
+gap T - B that counts as closing it. *Upper* and *lower* are one-sided bounds at 1 - alpha.
+N items, A arms, S training seeds, R resamples. Values and differences are shares in [0, 1].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+from scipy.special import stdtrit
+
+from evals.axisdata import AxisData, Roles
+from evals.power import MIN_CLUSTERS
+from evals.records import Axis, Format
+from evals.stats import (
+    Contrast,
+    FloatArray,
+    add_published,
+    average_over_seeds,
+    cluster_sums,
+    contrast,
+    joint_bootstrap,
+)
+
+__all__ = [
+    "SUBSTANCE",
+    "AxisDecision",
+    "Bounds",
+    "Decision",
+    "FormatValues",
+    "Rule",
+    "decide",
+    "decide_axis",
+]
+
+SUBSTANCE = (Axis.FACTUALITY, Axis.CAPABILITY)
+SEEDS_FOR_RECIPE = 3
+POWER_TO_RESOLVE = 0.8
+
+
+class Decision(StrEnum):
+    """What one axis shows; docs/verdict.md has the table."""
+
+    CLOSED = "closed"
+    GAIN = "gain"
+    NO_GAIN = "no gain"
+    LOSS = "loss"
+    UNINFORMATIVE = "uninformative"
+    UNRESOLVED = "unresolved"
+    REFUSED = "refused"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """How a verdict is reached; written into the plan before any result.
+
+    Attributes:
+        margin_points: Smallest difference that counts, in points (100 points are a share of 1).
+        share: Part of the gap between base and teacher that counts as closing it.
+        alpha: One-sided error of each bound.
+        resamples: Bootstrap resamples.
+        seed: Seed of the resampling.
+    """
+
+    margin_points: float = 5.0
+    share: float = 0.5
+    alpha: float = 0.05
+    resamples: int = 10_000
+    seed: int = 0
+
+    @property
+    def margin(self) -> float:
+        """The margin as a share."""
+        return self.margin_points / 100
+
+
+@dataclasses.dataclass(frozen=True)
+class FormatValues:
+    """The axis in one format, whichever was chosen on development items."""
+
+    base: float
+    imitator: float
+    teacher: float | None
+    difference: float
+    difference_ci95: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """The one-sided bounds that decide; None where there is no teacher, or no floor.
+
+    Attributes:
+        gain_lower: Lower bound of I - B.
+        gain_upper: Upper bound of I - B.
+        family_lower: Lower bound of I - B at alpha over the number of substance axes.
+        loss_uppers: Upper bounds of I - B, both in the same format, by format.
+        closing_lower: Lower bound of (I - B) - c (T - B).
+        closing_upper: Its upper bound.
+        lead_lower: Lower bound of T - B.
+        base_over_floor: Lower bound of B minus the floor.
+    """
+
+    gain_lower: float
+    gain_upper: float
+    family_lower: float
+    loss_uppers: tuple[float, ...]
+    closing_lower: float | None = None
+    closing_upper: float | None = None
+    lead_lower: float | None = None
+    base_over_floor: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class AxisDecision:
+    """One axis, decided, with all that the report shows of it.
+
+    Attributes:
+        axis: The axis.
+        decision: The decision.
+        reason: It in words, with the number that decided.
+        imitator: I, in its best format, averaged over seeds.
+        base: B, in its best format.
+        teacher: T, or None.
+        difference: I - B.
+        difference_ci95: Its two-sided 95 % interval.
+        lead: T - B, or None.
+        lead_ci95: Its two-sided 95 % interval.
+        gap_closed: (I - B) / (T - B), unclipped; None where `lead_ci95` includes 0.
+        gap_closed_ci95: Its two-sided 95 % interval.
+        bounds: The bounds that decided.
+        best_format: By role (base, imitator, teacher), the format chosen on development items.
+        by_format: Values in every format that base and imitator share.
+        n_items: Items on which every arm has a score.
+        n_clusters: Their clusters.
+        n_failed: Items left out because an arm failed on them.
+        n_seeds: Training seeds of the imitator.
+        items_to_resolve: Items that would decide an unresolved axis with a chance of 80 %, if the
+            truth is as measured; None where no number of items would.
+        items_to_close: The same for "closed, or shown not to be", where that is open.
+    """
+
+    axis: Axis
+    decision: Decision
+    reason: str
+    imitator: float | None = None
+    base: float | None = None
+    teacher: float | None = None
+    difference: float | None = None
+    difference_ci95: tuple[float, float] | None = None
+    lead: float | None = None
+    lead_ci95: tuple[float, float] | None = None
+    gap_closed: float | None = None
+    gap_closed_ci95: tuple[float, float] | None = None
+    bounds: Bounds | None = None
+    best_format: Mapping[str, Format] = dataclasses.field(default_factory=dict)
+    by_format: Mapping[Format, FormatValues] = dataclasses.field(default_factory=dict)
+    n_items: int = 0
+    n_clusters: int = 0
+    n_failed: int = 0
+    n_seeds: int = 1
+    items_to_resolve: int | None = None
+    items_to_close: int | None = None
+
+    @property
+    def is_gain_in_family(self) -> bool:
+        """Whether a gain holds where any of the substance axes may bring it."""
+        is_gain = self.decision in (Decision.CLOSED, Decision.GAIN)
+        return is_gain and self.bounds is not None and self.bounds.family_lower > 0
+
+    @property
+    def is_none_shown(self) -> bool:
+        """Whether it is shown that nothing was gained."""
+        return self.decision in (Decision.NO_GAIN, Decision.LOSS)
+
+    @property
+    def is_shown_short(self) -> bool:
+        """Whether it is shown that the gap was not closed."""
+        upper = None if self.bounds is None else self.bounds.closing_upper
+        is_below = upper is not None and upper < 0 and self.decision is not Decision.UNINFORMATIVE
+        return self.is_none_shown or is_below
+
+
+def decide_axis(data: AxisData, roles: Roles, rule: Rule) -> AxisDecision:
+    """Return the decision on one axis, from one joint bootstrap over all arms and formats."""
+    refusal = _why_not_asked(data, roles)
+    if refusal:
+        return AxisDecision(data.axis, Decision.REFUSED, refusal, n_seeds=len(roles.imitator))
+    joint = _Joint(data, roles, rule)
+    refusal = _why_refused(joint)
+    if refusal:
+        return AxisDecision(
+            data.axis, Decision.REFUSED, refusal, n_failed=joint.sample.n_dropped,
+            n_items=joint.sample.n_items, n_clusters=joint.sample.n_clusters,
+            n_seeds=len(roles.imitator),
+        )  # fmt: skip
+    return _decided(joint)
+
+
+def decide(bounds: Bounds, rule: Rule) -> Decision:
+    """Return the decision that the bounds bring, in the order of docs/verdict.md."""
+    is_informative = bounds.lead_lower is None or bounds.lead_lower >= 2 * rule.margin
+    if bounds.base_over_floor is not None and bounds.base_over_floor <= 0:
+        return Decision.UNINFORMATIVE
+    if max(bounds.gain_upper, *bounds.loss_uppers) < -rule.margin:
+        return Decision.LOSS
+    if is_informative and bounds.gain_upper < rule.margin:
+        return Decision.NO_GAIN
+    if is_informative and bounds.closing_lower is not None and bounds.closing_lower > 0:
+        return Decision.CLOSED
+    if bounds.gain_lower > 0 and bounds.gain_upper >= rule.margin:
+        return Decision.GAIN
+    return Decision.UNRESOLVED if is_informative else Decision.UNINFORMATIVE
+
+
+class _Joint:
+    """The joint bootstrap of one axis: contrasts between roles by name."""
+
+    def __init__(self, data: AxisData, roles: Roles, rule: Rule) -> None:
+        self.data, self.roles, self.rule = data, roles, rule
+        self.published = data.published.get(roles.teacher or "")
+        asked = [*roles.imitator, roles.base]
+        if roles.teacher is not None and self.published is None:
+            asked.append(roles.teacher)
+        cells = [(arm, f) for arm in asked for f in data.formats_of(arm)]
+        self.column = {cell: index for index, cell in enumerate(cells)}
+        rows = [data.values[f][data.arms.index(arm)] for arm, f in cells]
+        self.sample = cluster_sums(np.stack(rows), data.clusters, data.tasks)
+
+    @cached_property
+    def draws(self) -> FloatArray:
+        """(R, cells) axis values of every arm and format, under the same resamples."""
+        return joint_bootstrap(self.sample, resamples=self.rule.resamples, seed=self.rule.seed)
+
+    @cached_property
+    def shared_formats(self) -> tuple[Format, ...]:
+        """Formats in which base and every imitator answered."""
+        arms = (*self.roles.imitator, self.roles.base)
+        return tuple(f for f in self.data.values if all((a, f) in self.column for a in arms))
+
+    def of(
+        self, *, imitator: float = 0, base: float = 0, teacher: float = 0, at: Format | None = None
+    ) -> Contrast:
+        """A contrast of the roles, each in its best format, or all in the format `at`."""
+        weights = np.zeros(len(self.column))
+        seeds = [self._cell(arm, at) for arm in self.roles.imitator]
+        np.add.at(weights, seeds, imitator / len(seeds))
+        weights[self._cell(self.roles.base, at)] += base
+        if teacher and self.published is None:
+            assert self.roles.teacher is not None
+            weights[self._cell(self.roles.teacher, at)] += teacher
+        result = contrast(self.sample, self.draws, weights)
+        if teacher and self.published is not None:
+            result = add_published(
+                result, teacher, self.published.value, self.published.n, seed=self.rule.seed + 1
+            )
+        if imitator and len(seeds) >= SEEDS_FOR_RECIPE:
+            result = average_over_seeds(result, list(imitator * self.sample.values[seeds]))
+        return result
+
+    def _cell(self, arm: str, at: Format | None) -> int:
+        return self.column[arm, at or self.data.best_format[arm]]
+
+
+def _why_not_asked(data: AxisData, roles: Roles) -> str:
+    """Why the axis cannot be decided for want of scores; empty where it can."""
+    needed = [*roles.imitator, roles.base]
+    if roles.teacher is not None and roles.teacher not in data.published:
+        needed.append(roles.teacher)
+    for arm in needed:
+        if not data.formats_of(arm):
+            return f"`{arm}` has no score on {data.axis}"
+        if data.best_format[arm] not in data.formats_of(arm):
+            return f"`{arm}` has no score in its chosen format, {data.best_format[arm]}"
+    return ""
+
+
+def _why_refused(joint: _Joint) -> str:
+    """Why there are too few data to decide anything; empty where there are enough."""
+    sample = joint.sample
+    if sample.n_clusters < MIN_CLUSTERS:
+        return (
+            f"{sample.n_clusters} clusters on which every arm has a score; "
+            f"no interval can be trusted under {MIN_CLUSTERS}"
+        )
+    n_lost = len(np.unique(joint.data.tasks)) - sample.counts.shape[1]
+    if n_lost:
+        return f"{n_lost} tasks have no item on which every arm has a score"
+    n_single = int((np.bincount(sample.strata) < 2).sum())
+    if n_single:
+        return f"{n_single} tasks have a single cluster, which says nothing about its error"
+    return ""
+
+
+def _decided(joint: _Joint) -> AxisDecision:
+    """The decision with all its numbers."""
+    rule, has_teacher = joint.rule, joint.roles.teacher is not None
+    gain = joint.of(imitator=1, base=-1)
+    lead = joint.of(teacher=1, base=-1) if has_teacher else None
+    closing = (
+        joint.of(imitator=1, base=rule.share - 1, teacher=-rule.share) if has_teacher else None
+    )
+    bounds = _bounds(joint, gain, lead, closing)
+    decision = decide(bounds, rule)
+    ratio, ratio_ci95 = _gap_closed(gain, lead)
+    return AxisDecision(
+        axis=joint.data.axis,
+        decision=decision,
+        reason=_reason(decision, bounds, rule),
+        imitator=joint.of(imitator=1).value,
+        base=joint.of(base=1).value,
+        teacher=joint.of(teacher=1).value if has_teacher else None,
+        difference=gain.value,
+        difference_ci95=gain.interval(),
+        lead=None if lead is None else lead.value,
+        lead_ci95=None if lead is None else lead.interval(),
+        gap_closed=ratio,
+        gap_closed_ci95=ratio_ci95,
+        bounds=bounds,
+        best_format=_best_formats(joint),
+        by_format={f: _format_values(joint, f) for f in joint.shared_formats},
+        n_items=joint.sample.n_items,
+        n_clusters=joint.sample.n_clusters,
+        n_failed=joint.sample.n_dropped,
+        n_seeds=len(joint.roles.imitator),
+        items_to_resolve=_items_to_resolve(joint, decision, gain, lead, closing),
+        items_to_close=_items_to_close(joint, decision, bounds, closing),
+    )
+
+
+def _bounds(
+    joint: _Joint, gain: Contrast, lead: Contrast | None, closing: Contrast | None
+) -> Bounds:
+    alpha, floor = joint.rule.alpha, joint.data.floor
+    same_format = [joint.of(imitator=1, base=-1, at=f) for f in joint.shared_formats]
+    return Bounds(
+        gain_lower=gain.lower(alpha),
+        gain_upper=gain.upper(alpha),
+        family_lower=gain.lower(alpha / len(SUBSTANCE)),
+        loss_uppers=tuple(c.upper(alpha) for c in same_format),
+        closing_lower=None if closing is None else closing.lower(alpha),
+        closing_upper=None if closing is None else closing.upper(alpha),
+        lead_lower=None if lead is None else lead.lower(alpha),
+        base_over_floor=None if floor is None else joint.of(base=1).lower(alpha) - floor,
+    )
+
+
+def _gap_closed(
+    gain: Contrast, lead: Contrast | None
+) -> tuple[float | None, tuple[float, float] | None]:
+    """(I - B) / (T - B) and its interval, from the joint draws; None where T - B may be 0."""
+    if lead is None or lead.interval()[0] <= 0 <= lead.interval()[1]:
+        return None, None
+    ratio = dataclasses.replace(gain, value=gain.value / lead.value, draws=gain.draws / lead.draws)
+    return ratio.value, (ratio.quantile(0.025), ratio.quantile(0.975))
+
+
+def _best_formats(joint: _Joint) -> dict[str, Format]:
+    chosen, roles = joint.data.best_format, joint.roles
+    named = {"base": roles.base, "imitator": roles.imitator[0], "teacher": roles.teacher}
+    return {role: chosen[arm] for role, arm in named.items() if arm is not None and arm in chosen}
+
+
+def _format_values(joint: _Joint, at: Format) -> FormatValues:
+    difference = joint.of(imitator=1, base=-1, at=at)
+    has_teacher = (joint.roles.teacher, at) in joint.column
+    return FormatValues(
+        base=joint.of(base=1, at=at).value,
+        imitator=joint.of(imitator=1, at=at).value,
+        teacher=joint.of(teacher=1, at=at).value if has_teacher else None,
+        difference=difference.value,
+        difference_ci95=difference.interval(),
+    )
+
+
+def _items_to_resolve(
+    joint: _Joint,
+    decision: Decision,
+    gain: Contrast,
+    lead: Contrast | None,
+    closing: Contrast | None,
+) -> int | None:
+    """Items that the nearest decision needs; None where the axis is decided, or nothing helps."""
+    if decision not in (Decision.UNRESOLVED, Decision.UNINFORMATIVE):
+        return None
+    if (
+        joint.data.floor is not None
+        and joint.of(base=1).lower(joint.rule.alpha) <= joint.data.floor
+    ):
+        return None
+    margin, n = joint.rule.margin, joint.sample.n_items
+    teacher_leads = 0 if lead is None else _items_for(lead, lead.value - 2 * margin, joint.rule, n)
+    facts = [(gain, gain.value), (gain, -margin - gain.value)]
+    claims = [(gain, margin - gain.value)]
+    if closing is not None:
+        claims.append((closing, closing.value))
+    needed = [_items_for(c, distance, joint.rule, n) for c, distance in facts]
+    needed += [max(teacher_leads, _items_for(c, d, joint.rule, n)) for c, d in claims]
+    return None if math.isinf(min(needed)) else math.ceil(min(needed))
+
+
+def _items_to_close(
+    joint: _Joint, decision: Decision, bounds: Bounds, closing: Contrast | None
+) -> int | None:
+    """Items that show the gap closed or not closed, where the data leave that open."""
+    if closing is None or decision not in (Decision.GAIN, Decision.UNRESOLVED):
+        return None
+    if bounds.closing_upper is not None and bounds.closing_upper < 0:
+        return None
+    needed = _items_for(closing, abs(closing.value), joint.rule, joint.sample.n_items)
+    return None if math.isinf(needed) else math.ceil(needed)
+
+
+def _items_for(result: Contrast, distance: float, rule: Rule, n_items: int) -> float:
+    """Items with which a bound clears `distance` with a chance of 80 %; inf where none do.
+
+    Source: the standard error falls with the square root of the items; the seeds' part stays.
+    """
+    freedom = result.degrees_of_freedom
+    reach = -float(stdtrit(freedom, rule.alpha) + stdtrit(freedom, 1 - POWER_TO_RESOLVE))
+    seeds = 0.0
+    if result.seed_error:
+        seeds = reach * result.seed_error
+    if distance <= seeds:
+        return math.inf
+    scaled = reach * result.standard_error / (distance**2 - seeds**2) ** 0.5
+    return max(n_items + 1.0, n_items * float(scaled) ** 2)
+
+
+def _reason(decision: Decision, bounds: Bounds, rule: Rule) -> str:
+    """The decision in words, with the bound that decided, in points."""
+    m = rule.margin_points
+    if decision is Decision.UNINFORMATIVE:
+        return _why_uninformative(bounds, rule)
+    low, high = _points(bounds.gain_lower), _points(bounds.gain_upper)
+    if decision is Decision.CLOSED:
+        return (
+            f"closed at least {rule.share:g} of the gap: {_points(bounds.closing_lower)} points "
+            "to spare at the lower bound"
+        )
+    if decision is Decision.GAIN:
+        return f"at least {low} points above its base"
+    if decision is Decision.LOSS:
+        worst = _points(max(bounds.gain_upper, *bounds.loss_uppers))
+        return f"at best {worst} points against its base, in every format; the margin is {m:g}"
+    if decision is Decision.NO_GAIN:
+        small = f"; above 0 ({low}), but too little to count" if bounds.gain_lower > 0 else ""
+        return f"at best {high} points above its base, under the margin of {m:g}{small}"
+    return f"between {low} and {high} points against its base: neither a gain nor none is shown"
+
+
+def _why_uninformative(bounds: Bounds, rule: Rule) -> str:
+    if bounds.base_over_floor is not None and bounds.base_over_floor <= 0:
+        return (
+            "the base is not shown to do better than guessing, so there is nothing to compare with"
+        )
+    return (
+        f"the teacher is shown to lead the base by {_points(bounds.lead_lower)} points only; "
+        f"under {2 * rule.margin_points:g} there is too little to learn"
+    )
+
+
+def _points(share: float | None) -> str:
+    assert share is not None
+    return f"{100 * share:+.1f}"
