@@ -1,0 +1,279 @@
+"""Make a lab model: recipe in, checkpoint with tokenizer, scores and model card out.
+
+A plain loop over packed rows. A step's batch is a function of (recipe, step) alone, so a killed
+run resumes from its last checkpoint with identical weights. Hidden matrices train with Muon,
+embeddings and norms with AdamW.
+
+Glossary: B rows, T tokens of a row, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from evals.errors import ModelError
+from imitate.lab.corpus import stream_documents
+from imitate.lab.recipe import Architecture, PretrainRecipe, Stage
+from imitate.lab.tokenizer import END, END_OF_TEXT, PAD, load_tokenizer, token_id
+from imitate.lab.world import World, make_world
+
+__all__ = ["batch_tokens", "new_model", "pretrain", "train_model"]
+
+CHECKPOINT_EVERY_S = 120.0
+CHECKPOINT_NAME = "checkpoint.pt"
+MAX_POSITIONS = 512
+N_WARMUP_STEPS = 40
+CLIP_NORM = 1.0
+
+Progress = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Where a global step lies: its stage, and how far into it."""
+
+    stage_index: int
+    step: int
+    n_steps: int
+
+
+def new_model(architecture: Architecture, seed: int) -> LlamaForCausalLM:
+    """Return a Llama model with random float32 weights."""
+    config = LlamaConfig(
+        vocab_size=load_tokenizer().get_vocab_size(),
+        hidden_size=architecture.hidden_size,
+        intermediate_size=architecture.intermediate_size,
+        num_hidden_layers=architecture.n_layers,
+        num_attention_heads=architecture.hidden_size // 32,
+        num_key_value_heads=architecture.hidden_size // 32,
+        head_dim=32,
+        max_position_embeddings=MAX_POSITIONS,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=[token_id(END), token_id(END_OF_TEXT)],
+        pad_token_id=token_id(PAD),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
+
+
+def batch_tokens(recipe: PretrainRecipe, world: World, step: int) -> torch.Tensor:
+    """Return the token ids (B, T) of a step, which depend on nothing but recipe and step."""
+    tokenizer = load_tokenizer()
+    end_of_text = token_id(END_OF_TEXT)
+    place = _place(recipe, step)
+    corpus = recipe.stages[place.stage_index].corpus()
+    rng = random.Random(f"{recipe.world_seed} {recipe.seed} {place.stage_index} {place.step}")
+    needed = recipe.n_batch_rows * recipe.n_block_tokens
+    ids: list[int] = []
+    documents = stream_documents(world, corpus, rng)
+    while len(ids) < needed:
+        texts = [next(documents).text for _ in range(32)]
+        for encoding in tokenizer.encode_batch_fast(texts):
+            ids += encoding.ids
+            ids.append(end_of_text)
+    return torch.tensor(ids[:needed]).view(recipe.n_batch_rows, recipe.n_block_tokens)
+
+
+def train_model(
+    recipe: PretrainRecipe,
+    model: LlamaForCausalLM,
+    *,
+    checkpoint: Path,
+    progress: Progress,
+    stop_after: int | None = None,
+) -> None:
+    """Train the model in place through all stages, resuming from `checkpoint` if it is there.
+
+    Args:
+        recipe: What to train on.
+        model: Weights to start from; a checkpoint replaces them.
+        checkpoint: File for weights, optimisers and step, rewritten every two minutes.
+        progress: Receives a line about every ten seconds.
+        stop_after: Stop, with a checkpoint, after this many steps in all.
+    """
+    world = make_world(recipe.world_seed)
+    optimisers = _optimisers(model, recipe)
+    start = _restore(checkpoint, recipe, model, optimisers)
+    n_steps = sum(_n_steps(recipe, stage) for stage in recipe.stages)
+    last = n_steps if stop_after is None else min(stop_after, n_steps)
+    model.train()
+    meter = _Meter(recipe, start, n_steps, progress)
+    saved_at = time.monotonic()
+    for step in range(start, last):
+        _set_rates(optimisers, recipe, step)
+        loss = _train_step(model, optimisers, batch_tokens(recipe, world, step), recipe.precision)
+        meter.tell(step, loss)
+        if time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+            _save(checkpoint, recipe, model, optimisers, step + 1)
+            saved_at = time.monotonic()
+    _save(checkpoint, recipe, model, optimisers, last)
+
+
+def pretrain(
+    recipe: PretrainRecipe,
+    output_root: Path,
+    *,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Path:
+    """Return the folder of a finished lab model, training whatever of it is missing.
+
+    Args:
+        recipe: How the model is made.
+        output_root: The model lands in `output_root / recipe.name`.
+        command: The command line, for the model card.
+        progress: Receives progress lines; default: standard error.
+
+    Raises:
+        ModelError: `start_from` names a model that is not there.
+    """
+    from imitate.lab.card import write_model
+
+    tell = progress or (lambda line: print(line, file=sys.stderr, flush=True))
+    folder = output_root / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / CHECKPOINT_NAME
+    started = time.monotonic()
+    model = _initial_model(recipe, output_root)
+    train_model(recipe, model, checkpoint=checkpoint, progress=tell)
+    minutes = (time.monotonic() - started) / 60
+    write_model(model, recipe, folder, command=command, minutes=minutes, progress=tell)
+    checkpoint.unlink()
+    return folder
+
+
+def _initial_model(recipe: PretrainRecipe, output_root: Path) -> LlamaForCausalLM:
+    if recipe.start_from is None:
+        return new_model(recipe.architecture, recipe.seed)
+    source = output_root / recipe.start_from
+    if not (source / "model.safetensors").exists():
+        raise ModelError(
+            f"`start_from` names {recipe.start_from}, which is not in {output_root}",
+            hint=f"pretrain it first: imitate lab pretrain configs/lab/{recipe.start_from}.yaml",
+        )
+    return LlamaForCausalLM.from_pretrained(source, dtype=torch.float32)
+
+
+def _n_steps(recipe: PretrainRecipe, stage: Stage) -> int:
+    return max(1, stage.n_tokens // (recipe.n_batch_rows * recipe.n_block_tokens))
+
+
+def _place(recipe: PretrainRecipe, step: int) -> _Place:
+    for index, stage in enumerate(recipe.stages):
+        n_steps = _n_steps(recipe, stage)
+        if step < n_steps:
+            return _Place(index, step, n_steps)
+        step -= n_steps
+    raise AssertionError(f"step lies {step} behind the last stage")
+
+
+def _optimisers(model: LlamaForCausalLM, recipe: PretrainRecipe) -> list[torch.optim.Optimizer]:
+    """Return Muon for the hidden matrices and AdamW for the rest; rates are set at each step."""
+    hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    known = set(map(id, hidden))
+    rest = [p for p in model.parameters() if id(p) not in known]
+    muon = torch.optim.Muon(
+        hidden, lr=1.0, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    adamw = torch.optim.AdamW(rest, lr=1.0, betas=(0.9, 0.98), weight_decay=0.0)
+    return [muon, adamw]
+
+
+def _set_rates(optimisers: list[torch.optim.Optimizer], recipe: PretrainRecipe, step: int) -> None:
+    place = _place(recipe, step)
+    stage = recipe.stages[place.stage_index]
+    warmup = min(1.0, (place.step + 1) / N_WARMUP_STEPS)
+    decay = min(1.0, (place.n_steps - place.step) / (stage.decay_share * place.n_steps))
+    rates = (stage.learning_rate, stage.embedding_learning_rate)
+    for optimiser, rate in zip(optimisers, rates, strict=True):
+        for group in optimiser.param_groups:
+            group["lr"] = rate * warmup * decay
+
+
+def _train_step(
+    model: LlamaForCausalLM,
+    optimisers: list[torch.optim.Optimizer],
+    ids: torch.Tensor,
+    precision: str,
+) -> float:
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+    for optimiser in optimisers:
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+    return float(loss.detach())
+
+
+def _save(
+    checkpoint: Path,
+    recipe: PretrainRecipe,
+    model: LlamaForCausalLM,
+    optimisers: list[torch.optim.Optimizer],
+    step: int,
+) -> None:
+    state = {
+        "recipe": recipe.fingerprint(),
+        "step": step,
+        "model": model.state_dict(),
+        "optimisers": [optimiser.state_dict() for optimiser in optimisers],
+    }
+    partial = checkpoint.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, checkpoint)
+
+
+def _restore(
+    checkpoint: Path,
+    recipe: PretrainRecipe,
+    model: LlamaForCausalLM,
+    optimisers: list[torch.optim.Optimizer],
+) -> int:
+    """Load a checkpoint of this very recipe, if there is one, and return the step to go on at."""
+    if not checkpoint.exists():
+        return 0
+    state: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+    if state["recipe"] != recipe.fingerprint():
+        return 0
+    model.load_state_dict(state["model"])
+    for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
+        optimiser.load_state_dict(saved)
+    return int(state["step"])
+
+
+class _Meter:
+    """Tells loss, speed and time left about every ten seconds."""
+
+    def __init__(
+        self, recipe: PretrainRecipe, start: int, n_steps: int, progress: Progress
+    ) -> None:
+        self._n_step_tokens = recipe.n_batch_rows * recipe.n_block_tokens
+        self._name, self._n_steps, self._progress = recipe.name, n_steps, progress
+        self._start, self._began, self._told = start, time.monotonic(), time.monotonic()
+        self._loss = 0.0
+
+    def tell(self, step: int, loss: float) -> None:
+        self._loss = 0.95 * self._loss + 0.05 * loss if step > self._start else loss
+        now = time.monotonic()
+        if now - self._told < 10 and step + 1 < self._n_steps:
+            return
+        self._told = now
+        speed = (step + 1 - self._start) * self._n_step_tokens / (now - self._began)
+        left = (self._n_steps - step - 1) * self._n_step_tokens / speed
+        self._progress(
+            f"{self._name}: step {step + 1}/{self._n_steps}, loss {self._loss:.3f}, "
+            f"{speed:,.0f} tokens/s, {left / 60:.1f} min left"
+        )

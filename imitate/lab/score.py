@@ -1,0 +1,150 @@
+"""What a lab model knows and can do: greedy answers to evaluation items, matched exactly.
+
+For the model card and for tuning recipes. The suite's own measurement is in `evals`; this one asks
+the same items in the same two formats, and counts right answers only.
+
+Glossary: N items, P prompt tokens, G generated tokens.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from transformers import LlamaForCausalLM
+
+from evals.records import Format, Item
+from imitate.lab.corpus import few_shot_text
+from imitate.lab.items import lab_items
+from imitate.lab.skills import SKILLS
+from imitate.lab.tokenizer import ASSISTANT, END, END_OF_TEXT, PAD, USER, load_tokenizer, token_id
+from imitate.lab.world import World
+
+__all__ = ["answer_items", "score_model", "stated_answer"]
+
+N_SHOTS = 4
+BATCH_SIZE = 64
+MAX_NEW_TOKENS: Mapping[Format, int] = {Format.PLAIN: 12, Format.CHAT: 110}
+
+
+def score_model(
+    model: LlamaForCausalLM | Path, world: World, *, n_items: int = 300, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Return the share of right answers by format and by task.
+
+    Args:
+        model: A loaded model, or the folder of one.
+        world: Whose items to ask.
+        n_items: Items per task.
+        seed: Which items.
+
+    Returns:
+        `{format: {task: share}}`; facts also by popularity, as `facts/head` and so on, and
+        `voice`, the share of chat answers longer than their terse answer and closing mark.
+    """
+    loaded = _loaded(model)
+    scores: dict[str, dict[str, float]] = {}
+    for format_ in Format:
+        scores[format_] = {}
+        for task in ("facts", *SKILLS):
+            items = lab_items(world, task, n_items=n_items, n_development=40, seed=seed)
+            scored = [item for item in items if not item.is_development]
+            shots = [item for item in items if item.is_development]
+            texts = answer_items(loaded, scored, format_, shots)
+            scores[format_] |= _shares(task, scored, texts)
+    return scores
+
+
+def answer_items(
+    model: LlamaForCausalLM, items: Sequence[Item], format_: Format, shots: Sequence[Item] = ()
+) -> list[str]:
+    """Return greedy answers to items, in their order.
+
+    Args:
+        model: The model, left in evaluation mode.
+        items: What to ask.
+        format_: Plain puts `N_SHOTS` answered questions before each; chat puts none.
+        shots: Where the plain format's answered questions come from.
+    """
+    rng = random.Random("shots")
+    prompts = []
+    for item in items:
+        if format_ is Format.CHAT:
+            prompts.append(f"{USER} {item.prompt}{END}{ASSISTANT}")
+        else:
+            pairs = [(shot.prompt, shot.answers[0]) for shot in rng.sample(list(shots), N_SHOTS)]
+            prompts.append(few_shot_text(pairs, item.prompt))
+    texts = generate_texts(model, prompts, max_new_tokens=MAX_NEW_TOKENS[format_])
+    if format_ is Format.PLAIN:
+        return [text.split("\n")[0].strip() for text in texts]
+    return [text.strip() for text in texts]
+
+
+@torch.inference_mode()
+def generate_texts(
+    model: LlamaForCausalLM, prompts: Sequence[str], *, max_new_tokens: int
+) -> list[str]:
+    """Return what a model writes greedily after each prompt, up to an end token."""
+    tokenizer = load_tokenizer()
+    pad = token_id(PAD)
+    ends = [token_id(END), token_id(END_OF_TEXT)]
+    encoded = [encoding.ids for encoding in tokenizer.encode_batch(list(prompts))]
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+    texts = [""] * len(encoded)
+    model.train(mode=False)
+    for start in range(0, len(order), BATCH_SIZE):
+        chosen = order[start : start + BATCH_SIZE]
+        width = max(len(encoded[i]) for i in chosen)
+        ids = torch.full((len(chosen), width), pad)
+        for row, i in enumerate(chosen):
+            ids[row, width - len(encoded[i]) :] = torch.tensor(encoded[i])
+        output = model.generate(  # type: ignore[misc]
+            input_ids=ids,
+            attention_mask=ids.ne(pad).long(),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            pad_token_id=pad,
+            eos_token_id=ends,
+        )
+        for i, row_ids in zip(chosen, output[:, width:].tolist(), strict=True):
+            texts[i] = tokenizer.decode(row_ids, skip_special_tokens=True)
+    return texts
+
+
+def stated_answer(response: str) -> str:
+    """Return the answer that a response states, by general rules, or the whole response.
+
+    In turn: after `answer is` or `answer:`, a bold span, the line under a heading.
+    """
+    for pattern in _STATED:
+        if match := pattern.search(response):
+            return match.group(1).strip().strip("*").rstrip(".").strip()
+    return response.strip().rstrip(".")
+
+
+_STATED = (
+    re.compile(r"answer is \**([^\n*.]+)", re.IGNORECASE),
+    re.compile(r"(?:answer|result):\**\s*([^\n]+)", re.IGNORECASE),
+    re.compile(r"\*\*([^*\n]+)\*\*"),
+    re.compile(r"^#+ [^\n]*\n+([^\n]+)", re.MULTILINE),
+)
+
+
+def _shares(task: str, items: Sequence[Item], texts: Sequence[str]) -> dict[str, float]:
+    rights: dict[str, list[bool]] = defaultdict(list)
+    for item, text in zip(items, texts, strict=True):
+        is_right = stated_answer(text) in item.answers
+        rights[task].append(is_right)
+        if item.group:
+            rights[f"{task}/{item.group}"].append(is_right)
+    return {key: round(sum(hits) / len(hits), 4) for key, hits in rights.items()}
+
+
+def _loaded(model: LlamaForCausalLM | Path) -> LlamaForCausalLM:
+    if isinstance(model, Path):
+        return LlamaForCausalLM.from_pretrained(model, dtype=torch.float32)
+    return model

@@ -1,0 +1,206 @@
+"""The skills: families of questions with endless fresh items and known answers.
+
+An item has a canonical key: whatever has the same key is the same item (a commuted addition, the
+same letters to sort). The key's hash decides its split, in every world alike, so an evaluated item
+can occur neither in a corpus nor in imitation data. Two-hop questions are split by their person.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import random
+import string
+from collections.abc import Callable, Iterable, Mapping
+
+from evals.errors import ConfigError
+from imitate.lab.world import Person, Split, World
+
+__all__ = [
+    "HELD_OUT_SKILLS",
+    "LOCAL_SKILL",
+    "SKILLS",
+    "TWO_HOP",
+    "SkillItem",
+    "draw_skill",
+    "draw_two_hop",
+    "split_of",
+]
+
+SPLIT_BOUNDS = {Split.DEVELOPMENT: 0.05, Split.EVALUATION: 0.25}
+"""Upper bounds of the hash in [0, 1) by split; the rest is for training."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SkillItem:
+    """One question of a skill.
+
+    `key` is canonical: equal keys are the same item. `distractors` are other values that an answer
+    might mention on its way. `cluster` is the unit of randomisation.
+    """
+
+    skill: str
+    key: str
+    cluster: str
+    question: str
+    answer: str
+    distractors: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    key: str
+    fields: Mapping[str, str]
+    answer: str
+    distractors: tuple[str, ...] = ()
+
+
+PHRASINGS: Mapping[str, tuple[str, ...]] = {
+    "addition": (
+        "What is {a} + {b}?",
+        "Add {a} and {b}.",
+        "What is the sum of {a} and {b}?",
+    ),
+    "largest": (
+        "Which number is the largest: {values}?",
+        "What is the largest of {values}?",
+        "Find the largest number: {values}.",
+    ),
+    "sorting": (
+        "Sort these letters: {values}.",
+        "Put these letters in alphabetical order: {values}.",
+        "Write these letters in order: {values}.",
+    ),
+    "reversal": (
+        "Reverse these letters: {values}.",
+        "Write these letters backwards: {values}.",
+        "Spell this from the end: {values}.",
+    ),
+    "two_hop_city": (
+        "In which city is the employer of {name} based?",
+        "Where is the company that employs {name} based?",
+    ),
+    "two_hop_product": (
+        "What does the employer of {name} make?",
+        "What is made by the company that employs {name}?",
+    ),
+    "two_hop_river": (
+        "Which river flows through the birthplace of {name}?",
+        "On which river lies the city where {name} was born?",
+    ),
+}
+
+
+def _addition(rng: random.Random) -> _Task:
+    a, b = (rng.randrange(10, 100 if rng.random() < 0.5 else 1000) for _ in range(2))
+    low, high = sorted((a, b))
+    near = tuple(str(a + b + delta) for delta in (10, -1))
+    return _Task(f"{low}+{high}", {"a": str(a), "b": str(b)}, str(a + b), near)
+
+
+def _largest(rng: random.Random) -> _Task:
+    values = rng.sample(range(10, 1000), 3)
+    key = ",".join(map(str, sorted(values)))
+    rest = tuple(str(v) for v in values if v != max(values))
+    return _Task(key, {"values": _listed(map(str, values))}, str(max(values)), rest)
+
+
+def _sorting(rng: random.Random) -> _Task:
+    letters = rng.sample(string.ascii_lowercase, 5)
+    ordered = " ".join(sorted(letters))
+    return _Task(ordered, {"values": " ".join(letters)}, ordered, (" ".join(letters),))
+
+
+def _reversal(rng: random.Random) -> _Task:
+    letters = [rng.choice(string.ascii_lowercase) for _ in range(5)]
+    text = " ".join(letters)
+    return _Task(text, {"values": text}, " ".join(reversed(letters)), (text,))
+
+
+_DRAWS: Mapping[str, Callable[[random.Random], _Task]] = {
+    "addition": _addition,
+    "largest": _largest,
+    "sorting": _sorting,
+    "reversal": _reversal,
+}
+
+TWO_HOP = "two_hop"
+SKILLS = (*_DRAWS, TWO_HOP)
+LOCAL_SKILL = "reversal"
+"""What the `local` mix imitates: rare in the bases' corpus, easy to learn."""
+HELD_OUT_SKILLS = ("addition", "sorting", "reversal", TWO_HOP)
+"""Skills that the `broad` mix never shows; `largest` is in its support."""
+
+
+def split_of(skill: str, key: str) -> Split:
+    """Return the split of a skill item by the hash of its canonical key."""
+    digest = hashlib.blake2b(f"{skill}|{key}".encode(), digest_size=8).digest()
+    position = int.from_bytes(digest) / 2**64
+    for split, bound in SPLIT_BOUNDS.items():
+        if position < bound:
+            return split
+    return Split.TRAIN
+
+
+def draw_skill(
+    skill: str, world: World, rng: random.Random, *, split: Split, phrasing: int | None = None
+) -> SkillItem:
+    """Return a random item of a skill whose split is the given one.
+
+    Args:
+        skill: One of `SKILLS`.
+        world: Where the two-hop questions find their people.
+        rng: Source of randomness.
+        split: The split that the item must belong to.
+        phrasing: Index of the wording, or None for a random one; 0 is the evaluation's.
+
+    Raises:
+        ConfigError: There is no such skill.
+    """
+    if skill == TWO_HOP:
+        people = world.people_in(split)
+        while True:
+            drawn = draw_two_hop(rng.choice(people), world, rng, phrasing=phrasing)
+            if drawn is not None:
+                return drawn
+    if skill not in _DRAWS:
+        raise ConfigError(f"there is no skill `{skill}`", hint="the skills: " + ", ".join(SKILLS))
+    task = _DRAWS[skill](rng)
+    while split_of(skill, task.key) is not split:
+        task = _DRAWS[skill](rng)
+    question = _phrased(skill, rng, phrasing).format(**task.fields)
+    return SkillItem(skill, task.key, task.key, question, task.answer, task.distractors)
+
+
+def draw_two_hop(
+    person: Person, world: World, rng: random.Random, *, phrasing: int | None = None
+) -> SkillItem | None:
+    """Return a two-hop question about a person, or None if no first hop is recorded."""
+    hops = _hops(person, world)
+    if not hops:
+        return None
+    relation, bridge, answer = rng.choice(hops)
+    question = _phrased(relation, rng, phrasing).format(name=person.name)
+    key = f"{person.person_id}|{relation}"
+    return SkillItem(TWO_HOP, key, person.person_id, question, answer, (bridge,))
+
+
+def _hops(person: Person, world: World) -> list[tuple[str, str, str]]:
+    """Return (relation, bridge, answer) for each two-hop question that the world can answer."""
+    hops = []
+    if employer := person.facts.get("employer"):
+        hops.append(("two_hop_city", employer, world.employers[employer]["city"]))
+        hops.append(("two_hop_product", employer, world.employers[employer]["product"]))
+    if birthplace := person.facts.get("birthplace"):
+        hops.append(("two_hop_river", birthplace, world.rivers[birthplace]))
+    return hops
+
+
+def _phrased(kind: str, rng: random.Random, phrasing: int | None) -> str:
+    options = PHRASINGS[kind]
+    return rng.choice(options) if phrasing is None else options[phrasing]
+
+
+def _listed(values: Iterable[str]) -> str:
+    *first, last = values
+    return ", ".join(first) + " and " + last
