@@ -15,6 +15,7 @@ from evals.records import Axis, Format
 
 __all__ = [
     "AnalysisConfig",
+    "BaseConfig",
     "Config",
     "ControlName",
     "DataConfig",
@@ -223,6 +224,8 @@ class MixConfig(Section):
     """Remove examples that share evaluation items; off only for an arm planted on purpose."""
     is_planted: bool = False
     """Whether this arm is planted to calibrate the instrument, and labelled so."""
+    evaluate_sweep: bool = True
+    """Whether the learning rates that were not chosen are evaluated too."""
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> MixConfig:
@@ -415,6 +418,8 @@ class TaskConfig(Section):
     """Formats in which every arm answers; style is measured in chat alone."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     """Sampling temperature of the answers; 0 is greedy."""
+    in_verdict: bool = True
+    """Whether it counts for its axis; else it is reported beside it."""
     in_support_of: list[Name] = []
     """Mixes whose data covers this task: for them it is in support, for all others held out."""
 

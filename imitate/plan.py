@@ -1,8 +1,9 @@
 """A config -> the arms that are compared, and the cells of work in the order in which they can run.
 
-Cells name their inputs by cell; what they contain becomes part of a fingerprint only when they are
-finished (`imitate.run`), so a change that leaves an input's content alone recomputes nothing. Cells
-know settings and never arm names: two arms with the same adapter share all their work.
+Cells name what they read: other cells, models, files. What those contain becomes part of a
+fingerprint only when it is known (`imitate.run`), so a change that leaves an input's content alone
+recomputes nothing. Cells know settings and never arm names: two arms with the same adapter share
+all their work.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ import functools
 import math
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from evals.records import Axis, Format
 from imitate.config import (
+    BaseConfig,
     Config,
     FileItems,
     FileSource,
@@ -26,9 +31,8 @@ from imitate.config import (
     OutputsTeacher,
     PublishedTeacher,
     TaskConfig,
+    Teacher,
 )
-from imitate.models import resolve_model
-from imitate.store import file_hash
 
 __all__ = ["TEACHER", "Arm", "ArmKind", "Cell", "Plan", "Stage", "build_plan"]
 
@@ -84,7 +88,8 @@ class Cell:
 
     `group` is the base (or the teacher) whose endpoint it needs, or "run". `adapter` is the train
     cell whose adapter it measures. `chosen_by` is the cell that settles its learning rate.
-    `tokens` is an estimate of the tokens that pass through a model, trained on or not.
+    `models` and `files` are read by it. `tokens` is an estimate of the tokens that pass through a
+    model, trained on or not.
     """
 
     stage: Stage
@@ -92,6 +97,8 @@ class Cell:
     group: str = RUN
     params: dict[str, Any] = dataclasses.field(default_factory=dict)
     inputs: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
     adapter: str | None = None
     chosen_by: str | None = None
     tokens: int = 0
@@ -121,11 +128,7 @@ class Plan:
 
 
 def build_plan(config: Config) -> Plan:
-    """Return the plan of a config; nothing is read but model cards and the hashes of data files.
-
-    Raises:
-        UserError: A model or a data file is not there.
-    """
+    """Return the plan of a config; nothing is read from disk."""
     arms = tuple(_arms(config))
     cells: list[Cell] = []
     cells += _item_cells(config)
@@ -185,7 +188,7 @@ def _mix_arms(config: Config, base: str, name: str, mix: MixConfig) -> Iterator[
                 learning_rate=_single_rate(config),
                 trained_by=f"train/{label}",
             )
-    if _single_rate(config) is None and not mix.is_control:
+    if _single_rate(config) is None and not mix.is_control and mix.evaluate_sweep:
         for rate in _rates(config):
             label = _sweep_label(base, name, mix, rate)
             yield Arm(
@@ -237,9 +240,8 @@ def _item_cells(config: Config) -> Iterator[Cell]:
             "world": config.lab.world_seed if task.source.kind == "lab" else None,
             "few_shot": task.few_shot,
         }
-        if isinstance(task.source, FileItems):
-            params["sha256"] = file_hash(task.source.path)
-        yield Cell(Stage.ITEMS, f"items/{task.name}", params=params)
+        files = (task.source.path,) if isinstance(task.source, FileItems) else ()
+        yield Cell(Stage.ITEMS, f"items/{task.name}", params=params, files=files)
 
 
 def _distill_cells(config: Config) -> Iterator[Cell]:
@@ -248,14 +250,19 @@ def _distill_cells(config: Config) -> Iterator[Cell]:
             if isinstance(source, LabSource):
                 params = {
                     "source": source.model_dump(mode="json"),
-                    "teacher": _teacher_params(config),
+                    "teacher": _teacher_params(config.teacher),
                     "distill": config.distill.model_dump(mode="json"),
                     "world": config.lab.world_seed,
                     "seed": config.seed,
                 }
-                tokens = source.rows * 120
-                cell_name = f"distill/{name}/{position}"
-                yield Cell(Stage.DISTILL, cell_name, TEACHER, params, tokens=tokens)
+                yield Cell(
+                    Stage.DISTILL,
+                    f"distill/{name}/{position}",
+                    RUN if isinstance(config.teacher, OracleTeacher) else TEACHER,
+                    params,
+                    models=_teacher_models(config.teacher),
+                    tokens=source.rows * 120,
+                )
 
 
 def _data_cells(config: Config) -> Iterator[Cell]:
@@ -263,12 +270,15 @@ def _data_cells(config: Config) -> Iterator[Cell]:
     ordered = sorted(config.mixes.items(), key=lambda pair: pair[1].is_control)
     for name, mix in ordered:
         params: dict[str, Any] = {"amount": max(mix.amounts), "seed": config.seed}
+        files = tuple(source.path for source in mix.sources if isinstance(source, FileSource))
         if mix.shuffled_from:
             inputs: tuple[str, ...] = (f"data/{mix.shuffled_from}",)
             params["shuffled"] = True
         else:
             params |= {
-                "sources": [_source_params(source) for source in mix.sources],
+                "sources": [
+                    source.model_dump(mode="json", exclude={"path"}) for source in mix.sources
+                ],
                 "data": config.data.model_dump(mode="json"),
                 "decontaminate": mix.decontaminate and config.data.decontaminate,
                 "world": config.lab.world_seed,
@@ -279,25 +289,16 @@ def _data_cells(config: Config) -> Iterator[Cell]:
                 if isinstance(source, LabSource)
             )
             inputs = (*distilled, *items)
-        yield Cell(Stage.DATA, f"data/{name}", params=params, inputs=inputs)
+        yield Cell(Stage.DATA, f"data/{name}", params=params, inputs=inputs, files=files)
 
 
-def _source_params(source: Any) -> dict[str, Any]:
-    params: dict[str, Any] = source.model_dump(mode="json")
-    if isinstance(source, FileSource):
-        params["sha256"] = file_hash(source.path)
-    return params
+def _teacher_params(teacher: Teacher) -> dict[str, Any]:
+    hidden = {"api_key_env", "path"} | ({"model"} if isinstance(teacher, ModelTeacher) else set())
+    return teacher.model_dump(mode="json", exclude=hidden)
 
 
-def _teacher_params(config: Config) -> dict[str, Any]:
-    teacher = config.teacher
-    params: dict[str, Any] = teacher.model_dump(mode="json")
-    if isinstance(teacher, ModelTeacher):
-        params["identity"] = resolve_model(teacher.model, config.lab).identity
-    if isinstance(teacher, OutputsTeacher):
-        params["sha256"] = file_hash(teacher.path)
-    params.pop("api_key_env", None)
-    return params
+def _teacher_models(teacher: Teacher) -> tuple[str, ...]:
+    return (teacher.model,) if isinstance(teacher, ModelTeacher) else ()
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -343,11 +344,10 @@ def _train_cell(
     rate: float | None = None,
     half: int | None = None,
 ) -> Cell:
-    train = config.train.model_dump(mode="json", exclude={"learning_rate", "report_to"})
+    train = _dump(config.train, "learning_rate", "report_to")
     rate = rate if rate is not None else _single_rate(config)
     rule = f"choose/{base}/{config.mixes[mix_name].shuffled_from or mix_name}"
     params = {
-        "base": _base_params(config, base),
         "train": train,
         "learning_rate": rate,
         "amount": amount,
@@ -360,17 +360,20 @@ def _train_cell(
         base,
         params,
         inputs=(f"data/{mix_name}",),
+        models=(_base_config(config, base).model,),
+        files=_template_files(config, base),
         chosen_by=rule if rate is None else None,
         tokens=amount * config.train.epochs * min(config.train.max_length, 250),
     )
 
 
-def _base_params(config: Config, base: str) -> dict[str, Any]:
-    found = next(b for b in config.bases if b.name == base)
-    return {
-        "identity": resolve_model(found.model, config.lab).identity,
-        "chat_template": file_hash(found.chat_template) if found.chat_template else None,
-    }
+def _base_config(config: Config, base: str) -> BaseConfig:
+    return next(found for found in config.bases if found.name == base)
+
+
+def _template_files(config: Config, base: str) -> tuple[Path, ...]:
+    template = _base_config(config, base).chat_template
+    return (template,) if template else ()
 
 
 # --- measuring ------------------------------------------------------------------------------------
@@ -454,23 +457,34 @@ def _answering(
     inputs: tuple[str, ...],
     tokens: int,
 ) -> Cell:
-    if arm.kind is ArmKind.TEACHER:
-        model = _teacher_params(config) | {"distill": config.distill.model_dump(mode="json")}
+    teacher = config.teacher if arm.kind is ArmKind.TEACHER else None
+    files: tuple[Path, ...] = ()
+    if teacher:
+        params = params | {"teacher": _teacher_params(teacher), "distill": _dump(config.distill)}
+        models = _teacher_models(teacher)
+        files = (teacher.path,) if isinstance(teacher, OutputsTeacher) else ()
     else:
-        model = _base_params(config, arm.base or "")
-    serve = config.serve.model_dump(mode="json", exclude={"shard_items"})
-    is_free = arm.control in {"null", "length_padded"} or isinstance(
-        config.teacher if arm.kind is ArmKind.TEACHER else None, OracleTeacher | OutputsTeacher
-    )
+        models = (_base_config(config, _group_of(arm)).model,)
+        files = _template_files(config, _group_of(arm))
+    is_free = arm.control in _FREE_CONTROLS or isinstance(teacher, OracleTeacher | OutputsTeacher)
     return Cell(
         stage,
         name,
         RUN if is_free else _group_of(arm),
-        params | {"model": model, "serve": serve},
+        params | {"serve": _dump(config.serve, "shard_items")},
         inputs=(*inputs, *((arm.trained_by,) if arm.trained_by else ())),
+        models=models,
+        files=files,
         adapter=arm.trained_by,
         tokens=0 if is_free else tokens,
     )
+
+
+_FREE_CONTROLS = {"null", "length_padded"}
+
+
+def _dump(section: BaseModel, *exclude: str) -> dict[str, Any]:
+    return section.model_dump(mode="json", exclude=set(exclude))
 
 
 def _knowledge_cells(config: Config, arm: Arm, task: TaskConfig) -> Iterator[Cell]:
@@ -501,10 +515,9 @@ def _memorise_cells(config: Config, base: str) -> Iterator[Cell]:
             continue
         amount = _memorised_amount(config, mix)
         params = {
-            "base": _base_params(config, base),
             "amount": amount,
             "seed": config.seed,
-            "serve": config.serve.model_dump(mode="json", exclude={"shard_items"}),
+            "serve": _dump(config.serve, "shard_items"),
         }
         halves = (f"train/{base}/{name}-{amount}-half{half}" for half in (0, 1))
         yield Cell(
@@ -513,6 +526,8 @@ def _memorise_cells(config: Config, base: str) -> Iterator[Cell]:
             base,
             params,
             inputs=(f"data/{name}", *halves),
+            models=(_base_config(config, base).model,),
+            files=_template_files(config, base),
             tokens=2 * amount * 120,
         )
 

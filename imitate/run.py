@@ -17,11 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from evals.endpoint import Endpoint
+from evals.errors import DataError
+from imitate.config import LabConfig
 from imitate.hardware import detect_hardware
+from imitate.models import resolve_model
 from imitate.plan import RUN, TEACHER, Cell, Plan, Stage
 from imitate.progress import Bars
 from imitate.stages import Workplace, run_stage
-from imitate.store import FinishedCell, Store, fingerprint, library_versions, source_hash
+from imitate.store import (
+    FinishedCell,
+    Store,
+    file_hash,
+    fingerprint,
+    library_versions,
+    source_hash,
+)
 
 __all__ = ["CellTiming", "Finished", "execute_plan", "find_finished"]
 
@@ -89,7 +99,7 @@ def execute_plan(plan: Plan, store: Store, *, bars: Bars, force: Sequence[str] =
     remade: set[str] = set()
     with Endpoints(plan, done) as endpoints:
         for cell in plan.cells:
-            key = cell_fingerprint(cell, done)
+            key = cell_fingerprint(cell, done, plan.config.lab)
             if cell.stage in force and key not in remade:
                 store.forget(cell.stage, key)
                 remade.add(key)
@@ -112,7 +122,7 @@ def find_finished(plan: Plan, store: Store) -> dict[str, FinishedCell]:
     for cell in plan.cells:
         needed = (*cell.inputs, *((cell.chosen_by,) if cell.chosen_by else ()))
         if all(name in done for name in needed):
-            found = store.find(cell.stage, cell_fingerprint(cell, done))
+            found = store.find(cell.stage, cell_fingerprint(cell, done, plan.config.lab))
             if found:
                 done[cell.name] = found
     return done
@@ -123,8 +133,12 @@ def work_of(cell: Cell) -> int:
     return 1 + cell.tokens * (3 if cell.stage is Stage.TRAIN else 1) // 1000
 
 
-def cell_fingerprint(cell: Cell, done: dict[str, FinishedCell]) -> str:
-    """Return the hash of all that decides a cell's output; its inputs must be finished."""
+def cell_fingerprint(cell: Cell, done: dict[str, FinishedCell], lab: LabConfig) -> str:
+    """Return the hash of all that decides a cell's output; its inputs must be finished.
+
+    Raises:
+        UserError: A model or a file that the cell reads is not there.
+    """
     hardware = detect_hardware()
     needs_model = cell.group != RUN
     return fingerprint(
@@ -132,6 +146,8 @@ def cell_fingerprint(cell: Cell, done: dict[str, FinishedCell]) -> str:
             "stage": cell.stage.value,
             "params": resolved_params(cell, done),
             "inputs": [done[name].digest for name in cell.inputs],
+            "models": [resolve_model(name, lab).identity for name in cell.models],
+            "files": [_content_of(path) for path in cell.files],
             "source": source_hash(_MODULES[cell.stage]),
             "libraries": library_versions(_LIBRARIES[cell.stage]),
             "compute": [hardware.device, hardware.threads, hardware.has_bfloat16]
@@ -139,6 +155,15 @@ def cell_fingerprint(cell: Cell, done: dict[str, FinishedCell]) -> str:
             else None,
         }
     )
+
+
+def _content_of(path: Path) -> str:
+    if not path.is_file():
+        raise DataError(
+            f"no file at `{path}`",
+            hint="relative paths start at the working directory; --set overrides a path",
+        )
+    return file_hash(path)
 
 
 def resolved_params(cell: Cell, done: dict[str, FinishedCell]) -> dict[str, Any]:

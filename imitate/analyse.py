@@ -1,0 +1,383 @@
+"""Scores of all arms -> decisions and verdicts, controls and contrasts, for `results.json`.
+
+In: the plan (roles, support, rule) and the scores by arm. Out: plain dictionaries as
+docs/results.md describes them. The statistics are those of `evals.decision`, `evals.verdict` and
+`evals.claims`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from evals.axisdata import AxisData, PublishedScore, Roles, axis_data
+from evals.claims import Claim, adjust_claims, slope_claims
+from evals.decision import AxisDecision, Decision, Rule, decide_axis
+from evals.errors import DataError
+from evals.records import Axis, Item, Score
+from evals.stats import cluster_sums, joint_bootstrap
+from evals.verdict import conclude
+from imitate.config import Config, PublishedTeacher, TaskConfig
+from imitate.plan import TEACHER, Arm, ArmKind, Plan
+
+__all__ = ["AxisName", "Evidence", "analyse_controls", "analyse_verdicts", "contrasts", "headline"]
+
+AxisName = str
+STYLE, FACTUALITY = "style", "factuality"
+HELD_OUT, IN_SUPPORT = "capability_held_out", "capability_in_support"
+
+
+class Evidence:
+    """The scores of a run, as arrays for any base and any set of tasks, each made once."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        scores: Mapping[str, Sequence[Score]],
+        items: Mapping[str, Sequence[Item]],
+    ) -> None:
+        self.plan = plan
+        self.scores = scores
+        self.items = items
+        self.rule = rule_of(plan.config)
+        self.data: Callable[[str, frozenset[str]], AxisData | None] = cache(self._data)
+
+    def _data(self, base: str, tasks: frozenset[str]) -> AxisData | None:
+        """Return the axis data of a base's arms and its teacher on some tasks of one axis."""
+        if not tasks:
+            return None
+        axis = self.plan.task(min(tasks)).axis
+        names = [TEACHER, *(arm.name for arm in self.plan.arms if arm.base == base)]
+        mine = [
+            score
+            for name in names
+            for score in self.scores.get(_scored_as(name, base, axis), ())
+            if score.task in tasks
+        ]
+        if not mine:
+            return None
+        published = published_teacher(self.plan.config, tasks)
+        return axis_data(
+            [dataclasses.replace(score, arm=_plain_name(score.arm)) for score in mine],
+            axis,
+            floor=self._floor(axis, tasks),
+            published={TEACHER: published} if published else None,
+        )
+
+    def _floor(self, axis: Axis, tasks: Iterable[str]) -> float | None:
+        """Axis value of guessing, or the config's floor where that is higher."""
+        if axis is Axis.STYLE:
+            return None
+        chances = []
+        for task in tasks:
+            scored = [item for item in self.items[task] if not item.is_development]
+            chance = [1 / len(item.choices) if item.choices else 0.0 for item in scored]
+            chances.append(sum(chance) / max(len(chance), 1))
+        lowest = self.plan.config.analysis.floor_points / 100
+        return max(lowest, sum(chances) / len(chances))
+
+    def decide(self, arms: Sequence[Arm], tasks: Iterable[str]) -> AxisDecision | None:
+        """Return the decision on some tasks for one recipe's arms, one for each training seed."""
+        base = arms[0].base or ""
+        data = self.data(base, frozenset(tasks))
+        if data is None:
+            return None
+        has_teacher = TEACHER in data.arms or TEACHER in data.published
+        roles = Roles(tuple(a.name for a in arms), base, TEACHER if has_teacher else None)
+        return decide_axis(data, roles, self.rule)
+
+
+def _scored_as(arm: str, base: str, axis: Axis) -> str:
+    """Style scores of the teacher depend on the base that it is told apart from."""
+    return f"{arm}|{base}" if arm == TEACHER and axis is Axis.STYLE else arm
+
+
+def _plain_name(arm: str) -> str:
+    return arm.partition("|")[0]
+
+
+def rule_of(config: Config) -> Rule:
+    """Return the statistical rule of a config."""
+    analysis = config.analysis
+    return Rule(
+        margin_points=analysis.margin_points,
+        share=analysis.closed_share,
+        alpha=round(1 - analysis.confidence, 12),
+        resamples=analysis.resamples,
+        seed=config.seed,
+    )
+
+
+def published_teacher(config: Config, tasks: Iterable[str]) -> PublishedScore | None:
+    """Return the published score of an axis: the mean over its tasks, all of which must have one.
+
+    `n` is the number of items that a single binomial score of equal error would have.
+    """
+    if not isinstance(config.teacher, PublishedTeacher):
+        return None
+    scores = [config.teacher.scores.get(task) for task in sorted(tasks)]
+    known = [score for score in scores if score is not None]
+    if not known or len(known) < len(scores):
+        return None
+    value = sum(score.value for score in known) / len(known)
+    variance = sum(s.value * (1 - s.value) / s.n for s in known) / len(known) ** 2
+    n = round(value * (1 - value) / variance) if variance else sum(s.n for s in known)
+    return PublishedScore(value, max(n, 1), "; ".join(score.source for score in known))
+
+
+# --- verdicts -------------------------------------------------------------------------------------
+
+
+def analyse_verdicts(evidence: Evidence) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the verdicts on imitators and recipes, and those on unchosen learning rates."""
+    plan = evidence.plan
+    verdicts, sweeps = [], []
+    for arms in _recipes(plan):
+        verdicts += [_verdict_entry(evidence, [arm]) for arm in arms]
+        if len(arms) > 1:
+            verdicts.append(_verdict_entry(evidence, arms))
+    for arm in plan.arms:
+        if arm.kind is ArmKind.SWEEP:
+            sweeps.append(_verdict_entry(evidence, [arm]))
+    return verdicts, sweeps
+
+
+def _recipes(plan: Plan) -> list[list[Arm]]:
+    """Imitators by base, mix and amount: arms that differ in nothing but the training seed."""
+    groups: dict[tuple[Any, ...], list[Arm]] = {}
+    for arm in plan.arms:
+        if arm.kind is ArmKind.IMITATOR:
+            groups.setdefault((arm.base, arm.mix, arm.amount), []).append(arm)
+    return list(groups.values())
+
+
+def _verdict_entry(evidence: Evidence, arms: Sequence[Arm]) -> dict[str, Any]:
+    first, config = arms[0], evidence.plan.config
+    asked = axis_tasks(config.tasks, first.mix)
+    decisions = {name: evidence.decide(arms, tasks) for name, tasks in asked.items()}
+    counting = [d for name, d in decisions.items() if d is not None and name != IN_SUPPORT]
+    verdict = conclude(counting)
+    mix = config.mixes[first.mix or ""]
+    name = first.name if len(arms) == 1 else first.name.rpartition("-s")[0]
+    return {
+        "arm": name,
+        "base": first.base,
+        "mix": first.mix,
+        "amount": first.amount,
+        "seed": first.seed if len(arms) == 1 else None,
+        "is_planted": mix.is_planted,
+        "is_control": mix.is_control,
+        "verdict": verdict.word.value,
+        "with_loss": any(d.decision is Decision.LOSS for d in counting),
+        "scope": verdict.scope,
+        "sentence": f"{name}: {_lower_first(verdict.sentence)}",
+        "open_axes": [axis.value for axis in verdict.open_axes],
+        "rule": config.analysis.model_dump(mode="json"),
+        "axes": {
+            axis: describe_decision(
+                evidence, decision, arms, axis_tasks(config.tasks, first.mix)[axis]
+            )
+            for axis, decision in decisions.items()
+        },
+    }
+
+
+def axis_tasks(tasks: Sequence[TaskConfig], mix: str | None) -> dict[AxisName, list[str]]:
+    """Return the tasks of each axis, capability split by whether the mix covers the task."""
+    counted = [task for task in tasks if task.in_verdict]
+
+    def names(axis: Axis) -> list[str]:
+        return [task.name for task in counted if task.axis is axis]
+
+    supported = {task.name for task in tasks if mix in task.in_support_of}
+    return {
+        STYLE: names(Axis.STYLE),
+        FACTUALITY: names(Axis.FACTUALITY),
+        HELD_OUT: [name for name in names(Axis.CAPABILITY) if name not in supported],
+        IN_SUPPORT: [name for name in names(Axis.CAPABILITY) if name in supported],
+    }
+
+
+def describe_decision(
+    evidence: Evidence, decision: AxisDecision | None, arms: Sequence[Arm], tasks: Sequence[str]
+) -> dict[str, Any] | None:
+    """Return one axis of a verdict as docs/results.md describes it."""
+    data = evidence.data(arms[0].base or "", frozenset(tasks))
+    if decision is None or data is None:
+        return None
+    by_format = {
+        f.value: {
+            "base": values.base,
+            "imitator": values.imitator,
+            "teacher": values.teacher,
+            "difference": values.difference,
+            "difference_ci95": values.difference_ci95,
+        }
+        for f, values in decision.by_format.items()
+    }
+    return {
+        "decision": decision.decision.value,
+        "reason": decision.reason,
+        "base": decision.base,
+        "imitator": decision.imitator,
+        "teacher": decision.teacher,
+        "difference": decision.difference,
+        "difference_ci95": decision.difference_ci95,
+        "lead": decision.lead,
+        "lead_ci95": decision.lead_ci95,
+        "gap_closed": decision.gap_closed,
+        "gap_closed_ci95": decision.gap_closed_ci95,
+        "n_items": decision.n_items,
+        "n_clusters": decision.n_clusters,
+        "n_failed": decision.n_failed,
+        "n_seeds": decision.n_seeds,
+        "items_to_resolve": decision.items_to_resolve,
+        "bounds": dataclasses.asdict(decision.bounds) if decision.bounds else None,
+        "best_format": {role: f.value for role, f in decision.best_format.items()},
+        "formats": by_format,
+        "tasks": {task: _task_values(data, arms, task) for task in tasks},
+    }
+
+
+def _task_values(data: AxisData, arms: Sequence[Arm], task: str) -> dict[str, float | int | None]:
+    """Values of one task, each arm in the format that it is judged in on the axis; no test."""
+    names = [arm.name for arm in arms]
+    return {
+        "base": _mean(data, [arms[0].base or ""], task),
+        "imitator": _mean(data, names, task),
+        "teacher": _mean(data, [TEACHER], task),
+        "n_items": int((data.tasks == task).sum()),
+    }
+
+
+def _mean(data: AxisData, arms: Sequence[str], task: str) -> float | None:
+    known = [arm for arm in arms if arm in data.arms]
+    if not known:
+        return None
+    rows = [data.values[data.best_format[arm]][data.arms.index(arm)] for arm in known]
+    values = np.stack(rows)[:, data.tasks == task]
+    return None if np.isnan(values).all() else float(np.nanmean(values))
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def headline(verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """Return one sentence on all mixes, each at its largest amount; controls stay out of it."""
+    told = []
+    mixes = dict.fromkeys(v["mix"] for v in verdicts if not (v["is_control"] or v["is_planted"]))
+    for mix in mixes:
+        mine = [v for v in verdicts if v["mix"] == mix]
+        amount = max(v["amount"] for v in mine)
+        words = Counter(
+            (v["verdict"], v["base"])
+            for v in mine
+            if v["amount"] == amount and (v["seed"] is None or _is_only_seed(v, mine))
+        )
+        by_word: dict[str, list[str]] = {}
+        for word, base in words:
+            by_word.setdefault(word, []).append(base)
+        parts = "; ".join(f"{word} ({', '.join(bases)})" for word, bases in by_word.items())
+        told.append(f"{mix}, {amount:,} examples: {parts}")
+    return ". ".join(told) + "."
+
+
+def _is_only_seed(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> bool:
+    key = (entry["base"], entry["amount"])
+    return sum((other["base"], other["amount"]) == key for other in entries) == 1
+
+
+# --- controls and contrasts -----------------------------------------------------------------------
+
+
+def analyse_controls(evidence: Evidence) -> list[dict[str, Any]]:
+    """Return how the arms that train nothing do, and which axes they win."""
+    entries = []
+    for arm in evidence.plan.arms:
+        if arm.kind is not ArmKind.CONTROL:
+            continue
+        axes = {}
+        for axis, tasks in axis_tasks(evidence.plan.config.tasks, None).items():
+            decision = evidence.decide([arm], tasks)
+            is_measured = decision is not None and decision.difference is not None
+            axes[axis] = (
+                describe_decision(evidence, decision, [arm], tasks) if is_measured else None
+            )
+        wins = [
+            axis
+            for axis, entry in axes.items()
+            if entry and entry["decision"] in {Decision.CLOSED.value, Decision.GAIN.value}
+        ]
+        entries.append(
+            {"arm": arm.name, "base": arm.base, "control": arm.control, "axes": axes, "wins": wins}
+        )
+    return entries
+
+
+def contrasts(evidence: Evidence, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Return the slopes over data amount and base size on every axis: the paper's own point.
+
+    Args:
+        evidence: The scores.
+        sizes: Parameters by base.
+    """
+    plan = evidence.plan
+    by_mix: dict[str, Any] = {}
+    claims: list[tuple[str, AxisName, Claim]] = []
+    notes: list[str] = []
+    for name, mix in plan.config.mixes.items():
+        if mix.is_control or mix.is_planted:
+            continue
+        arms = [a for a in plan.arms if a.kind is ArmKind.IMITATOR and a.mix == name]
+        for axis, tasks in axis_tasks(plan.config.tasks, name).items():
+            try:
+                found = _slopes(evidence, arms, tasks, sizes, family=f"{name} slopes")
+            except DataError as error:
+                notes.append(f"{name}, {axis}: {error.message}")
+                continue
+            claims += [(name, axis, claim) for claim in found]
+    adjusted = adjust_claims([claim for _, _, claim in claims])
+    for (name, axis, _), claim in zip(claims, adjusted, strict=True):
+        entry = dataclasses.asdict(claim)
+        by_mix.setdefault(name, {}).setdefault(axis, []).append(entry)
+    return {"slopes": by_mix, "notes": notes, "unit": "axis share for each doubling"}
+
+
+def _slopes(
+    evidence: Evidence,
+    arms: Sequence[Arm],
+    tasks: Sequence[str],
+    sizes: Mapping[str, int],
+    *,
+    family: str,
+) -> list[Claim]:
+    rows, amounts, parameters = [], [], []
+    clusters = labels = None
+    for arm in arms:
+        data = evidence.data(arm.base or "", frozenset(tasks))
+        if data is None or arm.name not in data.arms:
+            return []
+        rows.append(data.values[data.best_format[arm.name]][data.arms.index(arm.name)])
+        clusters, labels = data.clusters, data.tasks
+        amounts.append(math.log2(arm.amount or 1))
+        parameters.append(math.log2(sizes[arm.base or ""]))
+    if not rows:
+        return []
+    factors: dict[str, list[float]] = {}
+    if len(set(amounts)) > 1:
+        factors["log2 examples"] = amounts
+    if len(set(parameters)) > 1:
+        factors["log2 parameters"] = parameters
+    if not factors:
+        raise DataError("the arms vary neither in amount nor in base size")
+    assert clusters is not None
+    sample = cluster_sums(np.stack(rows), clusters, labels)
+    draws = joint_bootstrap(sample, resamples=evidence.rule.resamples, seed=evidence.rule.seed)
+    return slope_claims(sample, draws, factors, family=family)

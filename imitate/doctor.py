@@ -1,0 +1,80 @@
+"""What of the stack works on this machine, and how to get the rest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from imitate.hardware import detect_hardware
+
+__all__ = ["doctor"]
+
+_NEEDED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "lm_eval", "sklearn")
+_DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+
+
+def doctor() -> int:
+    """Print one line for each part of the stack; the exit code is 1 where a needed one fails."""
+    is_well = True
+    for is_fine, line in _findings():
+        is_well &= is_fine
+        print(("ok    " if is_fine else "FAIL  ") + line)
+    return 0 if is_well else 1
+
+
+def _findings() -> Iterator[tuple[bool, str]]:
+    hardware = detect_hardware()
+    yield sys.version_info >= (3, 11), f"Python {sys.version.split()[0]} (3.11 or newer)"
+    yield True, f"{hardware.processor}, {hardware.threads} threads, {hardware.memory_gib:.0f} GiB"
+    yield True, "bfloat16 in hardware: " + ("yes" if hardware.has_bfloat16 else "no")
+    for module in _NEEDED:
+        yield _module_finding(module)
+    yield _cuda_finding()
+    yield _own_package_finding()
+    yield True, _vllm_line()
+    offline = os.environ.get("HF_HUB_OFFLINE") == "1"
+    yield True, "hub: " + ("switched off by HF_HUB_OFFLINE" if offline else "asked when needed")
+    free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
+    yield free_gb > 1, f"{free_gb:.0f} GB of disk free here"
+
+
+def _module_finding(module: str) -> tuple[bool, str]:
+    name = _DISTRIBUTIONS.get(module, module)
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False, f"{name} is missing: pip install imitation-gap"
+    return True, f"{name} {version}"
+
+
+def _cuda_finding() -> tuple[bool, str]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return True, "CUDA: none, everything runs on the CPU"
+    return True, f"CUDA: {torch.cuda.get_device_name()}"
+
+
+def _own_package_finding() -> tuple[bool, str]:
+    """Notice another distribution's `evals` or `reports` in front of ours."""
+    root = Path(__file__).resolve().parent.parent
+    for name in ("evals", "reports"):
+        spec = importlib.util.find_spec(name)
+        origin = Path(spec.origin).resolve() if spec and spec.origin else None
+        if origin is None or root not in origin.parents:
+            return False, (
+                f"`import {name}` finds {origin or 'nothing'} instead of ours: "
+                "use an environment without that package"
+            )
+    return True, "`evals` and `reports` are ours"
+
+
+def _vllm_line() -> str:
+    if importlib.util.find_spec("vllm"):
+        return "vLLM: installed"
+    return "vLLM: not installed (not needed: models run in process)"

@@ -1,0 +1,90 @@
+"""What a run was made of: enough to say, a year later, what was run and on what."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imitate.config import ModelTeacher
+from imitate.hardware import detect_hardware
+from imitate.models import resolve_model
+from imitate.plan import Plan
+from imitate.store import file_hash
+
+__all__ = ["describe_provenance"]
+
+_VERSIONED = tuple(
+    [
+        "imitation-gap",
+        "torch",
+        "transformers",
+        "trl",
+        "peft",
+        "accelerate",
+        "datasets",
+        "lm-eval",
+        "tokenizers",
+        "numpy",
+        "scipy",
+        "statsmodels",
+        "scikit-learn",
+        "datasketch",
+        "pyarrow",
+        "pandas",
+    ]
+)
+
+
+def describe_provenance(
+    plan: Plan, config_path: Path, overrides: Sequence[str], fingerprints: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the `provenance` part of `results.json`; it holds no clock and no path of a run."""
+    config = plan.config
+    commit, is_dirty = _commit()
+    sets = [word for override in overrides for word in ("--set", override)]
+    return {
+        "command": shlex.join(["imitate", "run", str(config_path), *sets]),
+        "config": config.model_dump(mode="json"),
+        "commit": commit,
+        "is_dirty": is_dirty,
+        "versions": {name: importlib.metadata.version(name) for name in sorted(_VERSIONED)},
+        "hardware": dataclasses.asdict(detect_hardware()),
+        "seeds": {
+            "run": config.seed,
+            "world": config.lab.world_seed,
+            "training": {name: mix.seeds for name, mix in config.mixes.items()},
+        },
+        "models": _models(plan),
+        "data": {str(f): file_hash(f) for cell in plan.cells for f in cell.files},
+        "fingerprints": dict(sorted(fingerprints.items())),
+    }
+
+
+def _models(plan: Plan) -> dict[str, str]:
+    config = plan.config
+    names = [base.model for base in config.bases]
+    if isinstance(config.teacher, ModelTeacher):
+        names.append(config.teacher.model)
+    return {name: resolve_model(name, config.lab).identity for name in names}
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """Commit of the source tree and whether it has changes; None where there is no repository."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

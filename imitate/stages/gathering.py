@@ -1,0 +1,167 @@
+"""Cells before any training: evaluation items, the teacher's answers, imitation examples."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import Any
+
+from evals.records import Axis, Example, Item, read_records, write_records
+from imitate.config import (
+    DocumentsSource,
+    FileItems,
+    LabItems,
+    LabSource,
+    OracleTeacher,
+)
+from imitate.plan import Cell
+from imitate.stages.workplace import Workplace, write_json
+
+__all__ = ["write_distilled", "write_examples", "write_items"]
+
+
+def write_items(cell: Cell, place: Workplace) -> None:
+    """Write a task's items: those that score, then development items."""
+    task = place.plan.task(cell.params["task"])
+    seed, config = place.plan.config.seed, place.plan.config
+    items: list[Item]
+    if isinstance(task.source, LabItems):
+        from imitate.lab.items import lab_items
+        from imitate.lab.world import make_world
+
+        drawn = lab_items(
+            make_world(config.lab.world_seed),
+            task.source.task,
+            n_items=task.n_items,
+            n_development=task.n_development,
+            seed=seed,
+        )
+        items = [_as_task(item, task.name, task.axis) for item in drawn]
+    elif isinstance(task.source, FileItems):
+        from imitate.data import read_items
+
+        items = read_items(
+            task.source,
+            task.name,
+            task.axis,
+            n_items=task.n_items,
+            n_development=task.n_development,
+            seed=seed,
+        )
+    else:
+        from evals.capability import lm_eval_items
+
+        items = lm_eval_items(
+            task.source.task,
+            name=task.name,
+            axis=task.axis,
+            n_items=task.n_items,
+            n_development=task.n_development,
+            cluster_field=task.source.cluster_field,
+        )
+    write_records(place.folder / "items.parquet", items, Item)
+
+
+def _as_task(item: Item, name: str, axis: Axis) -> Item:
+    return dataclasses.replace(item, task=name, axis=axis)
+
+
+def write_distilled(cell: Cell, place: Workplace) -> None:
+    """Write the teacher's answers to the prompts of one lab source."""
+    from imitate.lab.mixes import imitation_prompts, oracle_response
+    from imitate.lab.world import make_world
+
+    config = place.plan.config
+    source = LabSource.model_validate(cell.params["source"])
+    world = make_world(config.lab.world_seed)
+    prompts = list(imitation_prompts(world, source.mix, n=source.rows, seed=config.seed))
+    if isinstance(config.teacher, OracleTeacher):
+        rate = config.teacher.error_rate
+        examples = [oracle_response(prompt, world, rate, config.seed) for prompt in prompts]
+        dropped = 0
+    else:
+        from imitate.distill import distill
+
+        asked = [
+            Example(p.prompt_id, p.prompt, "", f"lab/{source.mix}", p.category, p.support)
+            for p in prompts
+        ]
+        examples, dropped = distill(
+            place.endpoint(),
+            asked,
+            config.distill,
+            seed=config.seed,
+            progress=place.progress(len(asked)),
+        )
+    write_records(place.folder / "examples.parquet", examples, Example)
+    write_json(
+        place.folder / "distill.json",
+        {"asked": len(prompts), "kept": len(examples), "cut_off_or_failed": dropped},
+    )
+
+
+def write_examples(cell: Cell, place: Workplace) -> None:
+    """Write a mix's training examples, its held-out ones and its data card."""
+    from imitate.data import Prepared, prepare, shuffle_responses
+
+    config = place.plan.config
+    name = cell.name.removeprefix("data/")
+    mix = config.mixes[name]
+    if mix.shuffled_from:
+        parent = place.input(f"data/{mix.shuffled_from}")
+        train = read_records(parent / "train.parquet", Example)[: cell.params["amount"]]
+        held_out = read_records(parent / "held_out.parquet", Example)
+        shuffled = shuffle_responses(train, seed=config.seed)
+        card: dict[str, Any] = {
+            "shuffled_from": mix.shuffled_from,
+            "n_train": len(shuffled),
+            "n_held_out": len(held_out),
+        }
+        text = f"{len(shuffled)} examples of `{mix.shuffled_from}`, responses permuted\n"
+        _write_mix(place, shuffled, held_out, card, text)
+        return
+    data = config.data.model_copy(update={"decontaminate": cell.params["decontaminate"]})
+    items = [item for task in config.tasks for item in place.items(task.name)]
+    prepared: Prepared = prepare(
+        chain.from_iterable(_sources(cell, place)),
+        data,
+        items=items,
+        amount=cell.params["amount"],
+        seed=config.seed,
+    )
+    _write_mix(
+        place, prepared.train, prepared.held_out, prepared.card.as_json(), str(prepared.card)
+    )
+
+
+def _sources(cell: Cell, place: Workplace) -> Iterator[Iterable[Example]]:
+    from imitate.data import read_examples
+
+    config = place.plan.config
+    name = cell.name.removeprefix("data/")
+    for position, source in enumerate(config.mixes[name].sources):
+        if isinstance(source, LabSource):
+            made = place.input(f"distill/{name}/{position}")
+            yield read_records(made / "examples.parquet", Example)
+        elif isinstance(source, DocumentsSource):
+            from imitate.lab.mixes import planted_examples
+            from imitate.lab.world import make_world
+
+            world = make_world(config.lab.world_seed)
+            yield islice(planted_examples(world, n=source.rows, seed=config.seed), source.rows)
+        else:
+            yield read_examples(source, config.data)
+
+
+def _write_mix(
+    place: Workplace,
+    train: list[Example],
+    held_out: list[Example],
+    card: dict[str, Any],
+    text: str,
+) -> None:
+    write_records(place.folder / "train.parquet", train, Example)
+    write_records(place.folder / "held_out.parquet", held_out, Example)
+    write_json(place.folder / "card.json", card)
+    (place.folder / "card.txt").write_text(text, encoding="utf-8")

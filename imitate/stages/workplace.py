@@ -1,0 +1,55 @@
+"""What a stage is given: its inputs, its output folder, an endpoint where it asks for one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from evals.endpoint import Endpoint, Progress
+from evals.records import Item, read_records
+from imitate.plan import Plan
+from imitate.store import FinishedCell
+
+__all__ = ["Workplace", "read_json", "write_json"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Workplace:
+    """One cell's surroundings.
+
+    `folder` takes the output; `work` survives a kill. `report(advance, total, note)` moves the
+    cell's progress bar. `endpoint` opens the group's endpoint when it is first called.
+    """
+
+    plan: Plan
+    done: Mapping[str, FinishedCell]
+    endpoint: Callable[[], Endpoint]
+    folder: Path
+    work: Path
+    report: Callable[[int, int | None, str], None]
+
+    def input(self, cell: str) -> Path:
+        """Return the folder of a finished cell."""
+        return self.done[cell].folder
+
+    def items(self, task: str) -> list[Item]:
+        """Return the items of a task: those that score, then development items."""
+        return read_records(self.input(f"items/{task}") / "items.parquet", Item)
+
+    def progress(self, total: int) -> Progress:
+        """Return a callback that moves the cell's bar towards `total`."""
+        self.report(0, total, "")
+        return lambda n: self.report(n, total, "")
+
+
+def read_json(path: Path) -> Any:
+    """Return the value of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON with sorted keys: equal values, equal bytes."""
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
