@@ -136,7 +136,7 @@ class AxisDecision:
         difference_ci95: Its two-sided 95 % interval.
         lead: T - B, or None.
         lead_ci95: Its two-sided 95 % interval.
-        gap_closed: (I - B) / (T - B), unclipped; None where `lead_ci95` includes 0.
+        gap_closed: (I - B) / (T - B), unclipped; None unless `lead_ci95` is above 0.
         gap_closed_ci95: Its two-sided 95 % interval.
         bounds: The bounds that decided.
         best_format: By role (base, imitator, teacher), the format chosen on development items.
@@ -359,9 +359,14 @@ def _gap_closed(
     gain: Contrast, lead: Contrast | None
 ) -> tuple[float | None, tuple[float, float] | None]:
     """(I - B) / (T - B) and its interval, from the joint draws; None where T - B may be 0."""
-    if lead is None or lead.interval()[0] <= 0 <= lead.interval()[1]:
+    if lead is None or lead.interval()[0] <= 0:
         return None, None
-    ratio = dataclasses.replace(gain, value=gain.value / lead.value, draws=gain.draws / lead.draws)
+    is_positive = lead.draws > 0  # all but a stray few, since the interval excludes 0
+    ratio = dataclasses.replace(
+        gain,
+        value=gain.value / lead.value,
+        draws=gain.draws[is_positive] / lead.draws[is_positive],
+    )
     return ratio.value, (ratio.quantile(0.025), ratio.quantile(0.975))
 
 

@@ -98,8 +98,22 @@ class ClusterSums:
         totals = self.counts.sum(axis=0)
         means = self.sums.sum(axis=0) / totals[:, None]
         residuals = self.sums - self.counts[:, :, None] * means
-        out: FloatArray = (residuals / totals[:, None]).mean(axis=1)
-        return out
+        return np.asarray((residuals / totals[:, None]).mean(axis=1))
+
+    @cached_property
+    def small_sample(self) -> tuple[FloatArray, FloatArray]:
+        """By stratum: the factor that undoes the bias of the raw variance, degrees of freedom.
+
+        Source: clusters that share one variance and weigh w (sum 1): the squared residuals of
+        their weighted mean add up to 1 - 2 sum w^3 / sum w^2 + sum w^2 of the truth (Bell and
+        McCaffrey 2002, specialised to a mean), with Kish's 1 / sum w^2 clusters in effect. For
+        equal clusters C / (C - 1) and C - 1.
+        """
+        share = (self.counts / self.counts.sum(axis=0)).sum(axis=1)
+        share /= np.bincount(self.strata, weights=share)[self.strata]
+        second, third = (np.bincount(self.strata, weights=share**power) for power in (2, 3))
+        kept = 1 - 2 * third / second + second
+        return 1 / np.maximum(kept, 1e-9), np.maximum(1 / second - 1, 1e-9)
 
 
 def cluster_sums(
@@ -237,15 +251,13 @@ def contrast(sample: ClusterSums, draws: FloatArray, weights: npt.ArrayLike) -> 
         draws: (R, A) what `joint_bootstrap` made of the same data.
         weights: (A,) such as +1 for the imitator, -1 for the base, 0 for the others.
 
-    Source: cluster-robust variance of a mean within each stratum, with the exact small-sample
-    factor and Kish's effective number of clusters for the working model "clusters share one
-    variance" (Bell and McCaffrey 2002, specialised to a mean); for equal sizes C / (C - 1) and
-    C - 1. Satterthwaite (1946) over strata.
+    Source: cluster-robust variance of a mean within each stratum, small samples as in
+    `ClusterSums.small_sample`; degrees of freedom over strata, Satterthwaite (1946).
     """
     row = np.asarray(weights, dtype=np.float64)
     scores = sample.influence @ row
     raw = np.bincount(sample.strata, weights=scores**2)
-    factor, freedom = _small_sample(sample)
+    factor, freedom = sample.small_sample
     corrected = raw * factor
     total, naive = float(corrected.sum()), float(raw.sum())
     spread = float((corrected**2 / freedom).sum())
@@ -389,15 +401,6 @@ def _resampled_counts(rng: np.random.Generator, rows: int, n: int) -> FloatArray
     drawn = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
     times = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
     return np.asarray(times, dtype=np.float64)
-
-
-def _small_sample(sample: ClusterSums) -> tuple[FloatArray, FloatArray]:
-    """By stratum: the factor that undoes the bias of the raw variance, and degrees of freedom."""
-    share = (sample.counts / sample.counts.sum(axis=0)).sum(axis=1)
-    share /= np.bincount(sample.strata, weights=share)[sample.strata]
-    second, third = (np.bincount(sample.strata, weights=share**power) for power in (2, 3))
-    kept = 1 - 2 * third / second + second
-    return 1 / np.maximum(kept, 1e-9), np.maximum(1 / second - 1, 1e-9)
 
 
 def _is_sparse(sample: ClusterSums, weights: FloatArray) -> bool:
