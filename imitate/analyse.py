@@ -23,7 +23,7 @@ from evals.errors import DataError
 from evals.records import Axis, Item, Score
 from evals.stats import cluster_sums, joint_bootstrap
 from evals.verdict import conclude
-from imitate.config import Config, PublishedTeacher, TaskConfig
+from imitate.config import Config, OutputsTeacher, PublishedTeacher, TaskConfig
 from imitate.plan import TEACHER, Arm, ArmKind, Plan
 
 __all__ = ["AxisName", "Evidence", "analyse_controls", "analyse_verdicts", "contrasts", "headline"]
@@ -119,7 +119,7 @@ def published_teacher(config: Config, tasks: Iterable[str]) -> PublishedScore | 
 
     `n` is the number of items that a single binomial score of equal error would have.
     """
-    if not isinstance(config.teacher, PublishedTeacher):
+    if not isinstance(config.teacher, PublishedTeacher | OutputsTeacher):
         return None
     scores = [config.teacher.scores.get(task) for task in sorted(tasks)]
     known = [score for score in scores if score is not None]

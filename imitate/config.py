@@ -98,14 +98,6 @@ class EndpointTeacher(Section):
     """Environment variable that holds the key; the key itself never enters a config."""
 
 
-class OutputsTeacher(Section):
-    """Recorded outputs on the evaluation prompts."""
-
-    kind: Literal["outputs"]
-    path: Path
-    """JSONL with `item_id` or `prompt`, and `text` (or `response`)."""
-
-
 class PublishedScore(Section):
     """One published score of the teacher."""
 
@@ -115,6 +107,20 @@ class PublishedScore(Section):
     """Number of items that it was measured on."""
     source: str
     """Where it was published."""
+
+
+class OutputsTeacher(Section):
+    """Recorded outputs on the style prompts, and published scores elsewhere."""
+
+    kind: Literal["outputs"]
+    path: Path
+    """JSONL, JSON, CSV or Parquet, gzipped or not, with one output for each style prompt."""
+    prompt_column: str = "prompt"
+    """Column with the prompt, by which outputs are matched to items."""
+    text_column: str = "text"
+    """Column with the output."""
+    scores: dict[str, PublishedScore] = {}
+    """Published score by task name."""
 
 
 class PublishedTeacher(Section):

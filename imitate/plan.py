@@ -293,7 +293,8 @@ def _data_cells(config: Config) -> Iterator[Cell]:
 
 
 def _teacher_params(teacher: Teacher) -> dict[str, Any]:
-    hidden = {"api_key_env", "path"} | ({"model"} if isinstance(teacher, ModelTeacher) else set())
+    hidden = {"api_key_env", "path", "scores"}
+    hidden |= {"model"} if isinstance(teacher, ModelTeacher) else set()
     return teacher.model_dump(mode="json", exclude=hidden)
 
 
@@ -381,7 +382,7 @@ def _template_files(config: Config, base: str) -> tuple[Path, ...]:
 
 def _measure_cells(config: Config, arm: Arm) -> Iterator[Cell]:
     for task in config.tasks:
-        if not _is_measured(arm, task):
+        if not _is_measured(config, arm, task):
             continue
         if task.axis is Axis.CAPABILITY:
             yield from _capability_cells(config, arm, task)
@@ -395,7 +396,9 @@ def _measure_cells(config: Config, arm: Arm) -> Iterator[Cell]:
                 yield from _knowledge_cells(config, arm, task)
 
 
-def _is_measured(arm: Arm, task: TaskConfig) -> bool:
+def _is_measured(config: Config, arm: Arm, task: TaskConfig) -> bool:
+    if arm.kind is ArmKind.TEACHER and isinstance(config.teacher, OutputsTeacher):
+        return task.axis is Axis.STYLE
     if arm.control == "null":
         return task.axis is not Axis.CAPABILITY
     if arm.control == "length_padded":
@@ -418,7 +421,7 @@ def _capability_cells(config: Config, arm: Arm, task: TaskConfig) -> Iterator[Ce
 
 def _generate_cells(config: Config, arm: Arm, task: TaskConfig) -> Iterator[Cell]:
     total, size = task.n_items + task.n_development, config.serve.shard_items
-    samples = 2 if arm.kind is ArmKind.TEACHER and task.axis is Axis.STYLE else 1
+    samples = _n_samples(config, arm, task)
     for format_ in _formats(arm, task):
         for sample in range(samples):
             for shard in range(math.ceil(total / size)):
@@ -445,6 +448,12 @@ def _generate_cells(config: Config, arm: Arm, task: TaskConfig) -> Iterator[Cell
                     inputs=inputs,
                     tokens=_answer_tokens(task, format_, min(size, total - shard * size)),
                 )
+
+
+def _n_samples(config: Config, arm: Arm, task: TaskConfig) -> int:
+    """Two of a teacher that can be asked: the first trains the discriminator, the second scores."""
+    is_asked = arm.kind is ArmKind.TEACHER and not isinstance(config.teacher, OutputsTeacher)
+    return 2 if is_asked and task.axis is Axis.STYLE else 1
 
 
 def _answering(

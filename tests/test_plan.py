@@ -1,0 +1,100 @@
+"""Which arms a config makes, and which cells they need."""
+
+from pathlib import Path
+from typing import Any
+
+from imitate.config import Config
+from imitate.configfile import load_config
+from imitate.plan import ArmKind, Plan, Stage, build_plan
+
+QUICKSTART = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
+
+
+def planned(*overrides: str) -> Plan:
+    return build_plan(load_config(QUICKSTART, overrides))
+
+
+def names(plan: Plan, kind: ArmKind) -> list[str]:
+    return [arm.name for arm in plan.arms if arm.kind is kind]
+
+
+def test_every_cell_stands_after_its_inputs() -> None:
+    seen: set[str] = set()
+    for cell in planned().cells:
+        needed = {*cell.inputs, *([cell.chosen_by] if cell.chosen_by else [])}
+        assert needed <= seen, cell.name
+        seen.add(cell.name)
+
+
+def test_cell_names_are_unique() -> None:
+    cells = [cell.name for cell in planned().cells]
+    assert len(cells) == len(set(cells))
+
+
+def test_arms_are_the_grid_of_bases_mixes_amounts_and_seeds() -> None:
+    plan = planned("mixes.broad.seeds=[0, 1]", "mixes.local.bases=[medium]")
+    arms = names(plan, ArmKind.IMITATOR)
+    assert "small/broad-250-s1" in arms
+    assert "medium/local-1000-s0" in arms
+    assert "small/local-1000-s0" not in arms
+
+
+def test_one_learning_rate_needs_no_choice() -> None:
+    plan = planned("train.learning_rate=1e-3")
+    assert names(plan, ArmKind.SWEEP) == []
+    assert not [cell for cell in plan.cells if cell.stage is Stage.CHOOSE]
+    rates = {c.params["learning_rate"] for c in plan.cells if c.stage is Stage.TRAIN}
+    assert rates == {1e-3}
+
+
+def test_a_list_of_rates_is_swept_at_the_largest_amount_and_chosen_from() -> None:
+    plan = planned()
+    assert "medium/broad-1000-s0@0.001" in names(plan, ArmKind.SWEEP)
+    chosen = plan.by_name["train/medium/broad-250-s0"]
+    assert chosen.chosen_by == "choose/medium/broad"
+    assert len(plan.by_name["choose/medium/broad"].inputs) == 3
+
+
+def test_the_shuffled_control_trains_at_its_parents_rate() -> None:
+    cell = planned().by_name["train/medium/shuffled-1000-s0"]
+    assert cell.chosen_by == "choose/medium/broad"
+
+
+def settings(plan: Plan) -> dict[str, Any]:
+    return {cell.name: (cell.params, cell.inputs) for cell in plan.cells}
+
+
+def test_another_seed_changes_no_cell_that_was_there_but_those_that_compare() -> None:
+    before, after = settings(planned()), settings(planned("mixes.broad.seeds=[0, 1]"))
+    changed = {name.partition("/")[0] for name in before if before[name] != after[name]}
+    assert changed <= {"style", "analyse"}
+
+
+def test_settings_of_a_cell_never_name_its_arm() -> None:
+    plan = planned()
+    sweep = plan.by_name["train/medium/broad-1000-s0@0.001"]
+    chosen = plan.by_name["train/medium/broad-1000-s0"]
+    filled = chosen.params | {"learning_rate": 0.001}
+    assert filled == sweep.params
+
+
+def test_trackers_do_not_change_what_is_trained() -> None:
+    before, after = settings(planned()), settings(planned("train.report_to=[tensorboard]"))
+    assert before == after
+
+
+def test_keys_and_paths_are_no_part_of_a_cell(tmp_path: Path) -> None:
+    teacher = "{kind: endpoint, url: 'http://127.0.0.1:1/v1', model: m, api_key_env: SECRET_KEY}"
+    plan = planned(f"teacher={teacher}")
+    assert not [c.name for c in plan.cells if c.stage is not Stage.ANALYSE and "SECRET" in str(c)]
+
+
+def test_a_published_teacher_has_no_arm_and_no_style_cells() -> None:
+    plan = planned("teacher={kind: published, scores: {}}")
+    assert names(plan, ArmKind.TEACHER) == []
+    assert not [cell for cell in plan.cells if cell.stage is Stage.STYLE]
+
+
+def test_config_is_frozen() -> None:
+    config: Config = planned().config
+    assert config.model_config["frozen"]
