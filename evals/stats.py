@@ -49,8 +49,8 @@ __all__ = [
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-RESAMPLES_AT_ONCE = 500
-"""Rows of the resampling matrix held at once: 500 x 2,000 clusters are 8 MB."""
+CELLS_AT_ONCE = 50_000
+"""Resamples times clusters held at once, 400 kB: small enough for the cache."""
 
 SPARSE_CLUSTERS = 5
 """Fewer clusters than this off the most common difference: a bootstrap sees too little."""
@@ -156,9 +156,10 @@ def joint_bootstrap(sample: ClusterSums, *, resamples: int, seed: int) -> FloatA
     are drawn within strata, because tasks are fixed.
     """
     rng = np.random.default_rng(seed)
+    at_once = max(1, CELLS_AT_ONCE // sample.n_clusters)
     rows = [
-        _resampled_values(sample, rng, min(RESAMPLES_AT_ONCE, resamples - start))
-        for start in range(0, resamples, RESAMPLES_AT_ONCE)
+        _resampled_values(sample, rng, min(at_once, resamples - start))
+        for start in range(0, resamples, at_once)
     ]
     draws: FloatArray = np.concatenate(rows)
     return draws[np.isfinite(draws).all(axis=1)]
