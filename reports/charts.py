@@ -50,14 +50,15 @@ class Mark:
 
 @dataclass(frozen=True)
 class TrendPoint:
-    """One value of a line over amount, rate or size; `style` tells lines of one colour apart."""
+    """One value of a line over amount, rate or size; `style` dashes it, `line` is its identity."""
 
     series: str
     x: float
     y: float
     interval: Interval | None = None
     is_filled: bool = True
-    style: str = "solid"
+    style: str = ""
+    line: str = ""
 
 
 def draw_plane(
@@ -130,11 +131,15 @@ def draw_trend(
     chart = _chart(rows)
     level_rows = [{"y": v, "series": k} for k, v in (levels or {}).items()]
     ground = _ground(margin, x_range, y_range, has_upright=False) if is_signed else []
-    lines = chart.mark_line(strokeWidth=1.6).encode(x=x, y=y, color=colour, detail="style:N")
+    lines = chart.mark_line(strokeWidth=1.6).encode(
+        x=x, y=y, color=colour, detail=alt.Detail("line:N")
+    )
     layers = [
         *ground,
-        _rules(level_rows, "y", colour, strokeDash=[5, 3], strokeWidth=1.4),
-        chart.mark_rule(strokeWidth=1.4).encode(x=x, y="low:Q", y2="high:Q", color=colour),
+        _rules(level_rows, colour, strokeDash=[5, 3], strokeWidth=1.4),
+        chart.mark_rule(strokeWidth=1.4).encode(
+            x=x, y=alt.Y("low:Q"), y2=alt.Y2("high:Q"), color=colour
+        ),
         lines.encode(strokeDash=_dash(points)),
         chart.mark_point(size=44, strokeWidth=1.6, opacity=1).encode(
             x=x, y=y, stroke=colour, fill=_filled(series)
@@ -174,7 +179,7 @@ def draw_outcomes(
             ),
             y=alt.Y("arm:N", title=None, sort=list(arms), axis=alt.Axis(ticks=False, domain=False)),
             color=colour,
-            order="order:Q",
+            order=alt.Order("order:Q"),
         )
         .properties(width=190, height=16 * len(arms))
     )
@@ -228,7 +233,12 @@ def _dodge(name: str, series: Sequence[str]) -> float:
 
 def _trend_row(point: TrendPoint, dodge: float) -> dict[str, Any]:
     low, high = point.interval or (None, None)
-    named = {"series": point.series, "style": point.style, "filled": point.is_filled}
+    named = {
+        "series": point.series,
+        "style": point.style,
+        "line": point.line,
+        "filled": point.is_filled,
+    }
     return {"x": point.x * dodge, "y": point.y, "low": low, "high": high, **named}
 
 
@@ -253,10 +263,11 @@ def _filled(series: Sequence[str]) -> Any:
 
 
 def _dash(points: Sequence[TrendPoint]) -> alt.StrokeDash:
-    styles = sorted({point.style for point in points}, key=lambda s: (s != "solid", s))
+    styles = list(dict.fromkeys(point.style for point in points))
     dashes = ([1, 0], [2, 3], [6, 3], [6, 3, 2, 3])
     scale = alt.Scale(domain=styles, range=[dashes[i % 4] for i in range(len(styles))])
-    return alt.StrokeDash("style:N", scale=scale, legend=None)
+    legend = alt.Legend(symbolSize=160) if len(styles) > 1 else None
+    return alt.StrokeDash("style:N", title=None, scale=scale, legend=legend)
 
 
 def _ground(
@@ -267,17 +278,19 @@ def _ground(
     if margin is not None:
         row = {"x": x_range[0], "x2": x_range[1], "y": -margin, "y2": margin}
         band = _chart([row]).mark_rect(fill=light("band"))
-        layers.append(band.encode(x="x:Q", x2="x2:Q", y="y:Q", y2="y2:Q"))
+        layers.append(
+            band.encode(x=alt.X("x:Q"), x2=alt.X2("x2:Q"), y=alt.Y("y:Q"), y2=alt.Y2("y2:Q"))
+        )
     zero = _chart([{"zero": 0}]).mark_rule(color=light("grey"), strokeWidth=1)
-    layers.append(zero.encode(y="zero:Q"))
+    layers.append(zero.encode(y=alt.Y("zero:Q")))
     if has_upright:
-        layers.append(zero.encode(x="zero:Q"))
+        layers.append(zero.encode(x=alt.X("zero:Q")))
     return layers
 
 
-def _rules(rows: list[dict[str, Any]], channel: str, colour: Any, **style: Any) -> Any:
+def _rules(rows: list[dict[str, Any]], colour: Any, **style: Any) -> Any:
     chart = _chart(rows).mark_rule(**style)
-    return chart.encode(**{channel: f"{channel}:Q"}, color=colour)
+    return chart.encode(y=alt.Y("y:Q"), color=colour)
 
 
 def _trails(rows: list[dict[str, Any]], series: Sequence[str]) -> Any:
@@ -285,10 +298,10 @@ def _trails(rows: list[dict[str, Any]], series: Sequence[str]) -> Any:
     starts = {row["trail"]: {**row, "x": 0, "y": 0, "order": -1} for row in on_trail}
     chart = _chart([*starts.values(), *on_trail])
     return chart.mark_line(strokeWidth=1, opacity=0.55).encode(
-        x="x:Q",
-        y="y:Q",
-        detail="trail:N",
-        order="order:Q",
+        x=alt.X("x:Q"),
+        y=alt.Y("y:Q"),
+        detail=alt.Detail("trail:N"),
+        order=alt.Order("order:Q"),
         color=_series_colour(series, has_legend=len(series) > 1),
     )
 
@@ -299,8 +312,8 @@ def _whiskers(rows: list[dict[str, Any]], series: Sequence[str]) -> list[Any]:
     across = chart.transform_filter("isValid(datum.x_low)")
     upright = chart.transform_filter("isValid(datum.y_low)")
     return [
-        across.encode(x="x_low:Q", x2="x_high:Q", y="y:Q", color=colour),
-        upright.encode(x="x:Q", y="y_low:Q", y2="y_high:Q", color=colour),
+        across.encode(x=alt.X("x_low:Q"), x2=alt.X2("x_high:Q"), y=alt.Y("y:Q"), color=colour),
+        upright.encode(x=alt.X("x:Q"), y=alt.Y("y_low:Q"), y2=alt.Y2("y_high:Q"), color=colour),
     ]
 
 
@@ -360,7 +373,7 @@ def _labels(marks: Sequence[Mark], x_range: Range, y_range: Range) -> list[Any]:
         if not rows:
             continue
         text = {"align": align, "baseline": "middle", "fontSize": 10.5}
-        chart = _chart(rows).encode(x="x:Q", y="y:Q", text="text:N")
+        chart = _chart(rows).encode(x=alt.X("x:Q"), y=alt.Y("y:Q"), text=alt.Text("text:N"))
         halo = light("paper")
         layers += [
             chart.mark_text(**text, stroke=halo, strokeWidth=3, fill=halo),

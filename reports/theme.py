@@ -39,8 +39,14 @@ TONES = {
 }
 """Decision of an axis to its colour; the page always prints the word as well."""
 
-PAGE = {"surface": ("#f5f7f9", "#1c2127"), "accent": ("#005a8e", "#7cc4f5")}
-"""Further colours of the page, which no drawing uses."""
+PAGE = {
+    "surface": ("#f5f7f9", "#1c2127"),
+    "accent": ("#005a8e", "#7cc4f5"),
+    "green-text": ("#007556", "#2fcf9f"),
+    "vermillion-text": ("#b34e00", "#ff8c42"),
+    "orange-text": ("#875a00", "#f2bd3f"),
+}
+"""Further colours of the page, which no drawing uses; those for text are darker."""
 
 
 def light(name: str) -> str:

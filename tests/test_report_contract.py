@@ -203,11 +203,12 @@ def _tasks_by_arm(arms: list[dict[str, Any]]) -> dict[str, Any]:
 def _style(arms: list[dict[str, Any]]) -> dict[str, Any]:
     def metrics(strength: float) -> dict[str, Any]:
         values = {
-            "list_agreement": 0.1 + 0.7 * strength,
-            "summary_agreement": 0.02 + 0.5 * strength,
+            "list_given_list": 0.1 + 0.7 * strength,
+            "summary_given_summary": 0.02 + 0.5 * strength,
             "unigram_intersection": 0.2 + 0.25 * strength,
             "length_correlation": -0.1 + 0.7 * strength,
             "authority": 0.5 + 0.45 * strength,
+            "mean_words": 12 + 60 * strength,
         }
         return {name: {"value": v, "ci95": [v - 0.04, v + 0.04]} for name, v in values.items()}
 

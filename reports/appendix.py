@@ -1,0 +1,206 @@
+"""The tables and blocks that a reviewer checks: arms, tasks, scores, data, provenance, timing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from reports.numbers import count, duration, number, percent, share_interval
+from reports.page import Block, Cell, Table
+from reports.reading import AXES, Run
+
+__all__ = [
+    "arm_table",
+    "data_tables",
+    "provenance_blocks",
+    "provenance_table",
+    "score_table",
+    "task_table",
+    "termination_table",
+    "timing_table",
+]
+
+Entry = dict[str, Any]
+
+TRUNCATED_NOTABLY = 0.05
+
+
+def task_table(results: Entry) -> tuple[Table, ...]:
+    """Return what was asked."""
+    rows = tuple(
+        (
+            Cell(task["name"], task.get("source") or ""),
+            Cell(str(task.get("axis") or "")),
+            Cell(count(task.get("n_items"))),
+            Cell(count(task.get("n_clusters"))),
+            Cell(count(task.get("n_development"))),
+            Cell(count(task.get("few_shot"))),
+            Cell(", ".join(task.get("in_support_of") or []) or "none"),
+        )
+        for task in results.get("tasks") or []
+    )
+    columns = ("Task", "Axis", "Items", "Clusters", "Development", "Few-shot", "In support of")
+    return (Table("Tasks", columns, rows),) if rows else ()
+
+
+def arm_table(results: Entry) -> tuple[Table, ...]:
+    """Return how every arm was made."""
+    rows = tuple(_arm_row(arm) for arm in results.get("arms") or [])
+    columns = ("Arm", "Kind", "Parameters", "Rate", "Steps", "Tokens", "Held-out loss", "Format")
+    note = (
+        "Held-out loss is on teacher responses that no adapter saw, in nats a token: before "
+        "training → after. Format is the one chosen for the axis on development items."
+    )
+    return (Table("Arms", columns, rows, note, is_folded=True),) if rows else ()
+
+
+def score_table(results: Entry) -> tuple[Table, ...]:
+    """Return every score: arm by task, in each format."""
+    rows = [
+        (
+            Cell(arm),
+            Cell(task),
+            Cell(form),
+            Cell(percent(score.get("value")), share_interval(score.get("ci95"))),
+            Cell(count(score.get("n_items"))),
+            Cell(count(score.get("n_clusters"))),
+            Cell(count(score.get("n_failed"))),
+            Cell(percent(score.get("extraction_rate"))),
+        )
+        for arm, tasks in (results.get("tasks_by_arm") or {}).items()
+        for task, formats in (tasks or {}).items()
+        for form, score in (formats or {}).items()
+        if score
+    ]
+    columns = ("Arm", "Task", "Format", "Score", "Items", "Clusters", "Failed", "Extracted")
+    return (Table("Every score", columns, tuple(rows), is_folded=True),) if rows else ()
+
+
+def termination_table(results: Entry) -> tuple[Table, ...]:
+    """Return how outputs ended and how long they were."""
+    rows = [
+        (
+            Cell(arm, form),
+            Cell(percent(entry.get("eos_rate"))),
+            _rate_cell(entry.get("truncated_rate")),
+            _rate_cell(entry.get("error_rate")),
+            *(Cell(count(entry.get(f"tokens_{p}"))) for p in ("p10", "p50", "p90")),
+            Cell(count(entry.get("n"))),
+        )
+        for arm, formats in (results.get("termination") or {}).items()
+        for form, entry in (formats or {}).items()
+        if entry
+    ]
+    columns = ("Arm", "Ended", "Cut off", "Failed", "p10", "Median", "p90", "Outputs")
+    note = "Lengths in tokens. Outputs that run on until they are cut off can pass for a style."
+    is_long = len(rows) > 12
+    return (Table("How outputs end", columns, tuple(rows), note, is_long),) if rows else ()
+
+
+def data_tables(results: Entry) -> tuple[Table, ...]:
+    """Return the data card of each mix, as far as it is plain values."""
+    tables: list[Table] = []
+    for mix, card in (results.get("data_card") or {}).items():
+        rows = tuple((Cell(key), Cell(value)) for key, value in _flat(card))
+        if rows:
+            tables.append(Table(f"Mix {mix}", ("What", "Value"), rows, is_folded=bool(tables)))
+    return tuple(tables)
+
+
+def provenance_table(results: Entry) -> tuple[Table, ...]:
+    """Return what was run: command, code, versions, hardware, seeds, models, data."""
+    provenance = results.get("provenance") or {}
+    dirty = " with uncommitted changes" if provenance.get("is_dirty") else ""
+    rows = [("command", provenance.get("command") or "–")]
+    rows.append(("commit", f"{provenance.get('commit') or 'unknown'}{dirty}"))
+    for part in ("versions", "hardware", "seeds", "models", "data"):
+        rows += [(f"{part}: {key}", value) for key, value in _flat(provenance.get(part))]
+    cells = tuple((Cell(key), Cell(value)) for key, value in rows)
+    return (Table("What was run", ("What", "Value"), cells),)
+
+
+def timing_table(results: Entry) -> tuple[Table, ...]:
+    """Return where the time went, by stage."""
+    timing = results.get("timing") or {}
+    stages: dict[str, list[Entry]] = {}
+    for cell in timing.get("cells") or []:
+        stages.setdefault(cell["stage"], []).append(cell)
+    rows = tuple(
+        (
+            Cell(stage),
+            Cell(count(len(cells))),
+            Cell(count(sum(bool(cell.get("reused")) for cell in cells))),
+            Cell(duration(sum(cell.get("seconds") or 0.0 for cell in cells))),
+        )
+        for stage, cells in stages.items()
+    )
+    outside = percent(timing.get("share_outside_models"))
+    note = (
+        f"Started {timing.get('started') or 'at a time not recorded'}, "
+        f"{duration(timing.get('total_s'))} in all, {outside} of it outside the models."
+    )
+    return (Table("Time by stage", ("Stage", "Cells", "Reused", "Time"), rows, note),)
+
+
+def provenance_blocks(run: Run) -> tuple[Block, ...]:
+    """Return the config as written, the config as resolved, and the fingerprints."""
+    provenance = run.results.get("provenance") or {}
+    resolved = provenance.get("config")
+    blocks = [
+        Block("config.yaml", run.config_text),
+        Block("Resolved config", _pretty(resolved) if resolved else ""),
+        Block("Fingerprints of cells", _pretty(provenance.get("fingerprints") or {})),
+    ]
+    return tuple(block for block in blocks if block.text.strip() not in {"", "{}"})
+
+
+def _arm_row(arm: Entry) -> tuple[Cell, ...]:
+    training = arm.get("training") or {}
+    before, after = training.get("held_out_loss_before"), training.get("held_out_loss")
+    loss = "–" if after is None else f"{number(before)} → {number(after)}"
+    formats = {
+        AXES.get(axis, axis): form for axis, form in (arm.get("chosen_format") or {}).items()
+    }
+    rate = arm.get("learning_rate")
+    return (
+        Cell(arm["arm"], "instruction-tuned before" if arm.get("is_tuned") else ""),
+        Cell("planted" if arm.get("is_planted") else str(arm["kind"])),
+        Cell(count(arm.get("n_parameters"))),
+        Cell("–" if rate is None else f"{rate:g}"),
+        Cell(count(training.get("steps"))),
+        Cell(count(training.get("tokens"))),
+        Cell(loss),
+        Cell(", ".join(f"{axis}: {form}" for axis, form in formats.items()) or "–"),
+    )
+
+
+def _rate_cell(rate: float | None) -> Cell:
+    is_high = rate is not None and rate > TRUNCATED_NOTABLY
+    return Cell(percent(rate), tone="vermillion" if is_high else "")
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the plain values below `value`, with their path in words."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from _flat(below, f"{name}, {key}" if name else str(key))
+    elif isinstance(value, list) and any(isinstance(part, (dict, list)) for part in value):
+        for place, below in enumerate(value, start=1):
+            yield from _flat(below, f"{name} {place}".strip())
+    elif value is not None:
+        yield name.replace("_", " "), _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_plain(part) for part in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)

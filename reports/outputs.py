@@ -1,0 +1,123 @@
+"""Outputs side by side: a few examples in the page's text, all of them for its browser.
+
+Model outputs are data: this module only selects them, and the templates escape them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from reports.numbers import percent
+from reports.reading import Run, base_names, lead_imitator
+
+__all__ = ["Answer", "Example", "browser_json", "examples"]
+
+Entry = dict[str, Any]
+
+MAX_BYTES = 1_800_000
+"""Of the page, for outputs: with the rest it stays under 3 MB."""
+N_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One arm's output, with what became of it."""
+
+    role: str
+    arm: str
+    text: str
+    marks: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One item with the outputs of base, imitator and teacher."""
+
+    task: str
+    prompt: str
+    accepted: str
+    answers: tuple[Answer, ...]
+
+
+def examples(run: Run) -> tuple[Example, ...]:
+    """Return the first items that the leading imitator wins on style and loses on fact."""
+    lead = lead_imitator(run.results)
+    if lead is None:
+        return ()
+    base, arm = lead["base"], lead["arm"]
+    lost = [item for item in run.items if _is_won_and_lost(item["outputs"], base, arm)]
+    roles = {base: "base", arm: "imitator", "teacher": "teacher"}
+    return tuple(_example(item, roles) for item in lost[:N_EXAMPLES])
+
+
+def browser_json(run: Run) -> Markup:
+    """Return what the browser of outputs reads, safe inside a `<script>` element.
+
+    Items are left out evenly where they would take more than `MAX_BYTES`.
+    """
+    items = [_without_nulls(item) for item in run.items]
+    bases = base_names(run.results)
+    of_arm = {v["arm"]: v["base"] for v in run.results.get("verdicts") or []}
+    of_arm |= {c["arm"]: c["base"] for c in run.results.get("controls") or []}
+    of_arm |= {a["arm"]: a["base"] for a in run.results.get("arms") or [] if a.get("base")}
+    lead = lead_imitator(run.results)
+    fixed = {
+        "bases": bases,
+        "base_of": of_arm,
+        "lead": lead["arm"] if lead else None,
+        "n_items": len(items),
+    }
+    size = len(_escaped(items))
+    if size > MAX_BYTES:
+        kept = max(1, int(len(items) * MAX_BYTES / size))
+        items = [items[place * len(items) // kept] for place in range(kept)]
+    return Markup(_escaped({**fixed, "items": items}))
+
+
+def _is_won_and_lost(outputs: Entry, base: str, arm: str) -> bool:
+    ours, own = outputs.get(arm), outputs.get(base)
+    if not ours or not own:
+        return False
+    is_won = (ours.get("style") or 0) > (own.get("style") or 0)
+    return is_won and own.get("outcome") == "right" and ours.get("outcome") != "right"
+
+
+def _example(item: Entry, roles: dict[str, str]) -> Example:
+    answers = tuple(
+        Answer(role, arm, item["outputs"][arm]["text"], _marks(item["outputs"][arm]))
+        for arm, role in roles.items()
+        if item["outputs"].get(arm)
+    )
+    accepted = ", ".join(str(answer) for answer in item.get("answers") or [])
+    return Example(item["task"], item["prompt"], accepted, answers)
+
+
+def _marks(output: Entry) -> str:
+    marks = [output["outcome"]] if output.get("outcome") else []
+    if output.get("style") is not None:
+        marks.append(f"{percent(output['style'], 0)} teacher-like")
+    return ", ".join(marks)
+
+
+def _without_nulls(item: Entry) -> Entry:
+    outputs = {
+        arm: {key: value for key, value in output.items() if value not in (None, "")}
+        for arm, output in item["outputs"].items()
+        if output
+    }
+    for output in outputs.values():
+        if isinstance(output.get("style"), float):
+            output["style"] = round(output["style"], 3)
+    return {**item, "outputs": outputs}
+
+
+def _escaped(value: Any) -> str:
+    """Return JSON that cannot end the element it stands in, nor open another."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for mark in "<>&\u2028\u2029":
+        text = text.replace(mark, f"\\u{ord(mark):04x}")
+    return text

@@ -1,0 +1,162 @@
+"""A finished run, read from its directory, and what every part of the report asks of it.
+
+Results stay the plain mapping that docs/results.md describes; the questions here are those that
+several sections share: which arms count, which one leads, what an axis is called.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.errors import DataError, RecordError
+
+__all__ = [
+    "AXES",
+    "SUBSTANCE",
+    "Run",
+    "axes_of",
+    "base_names",
+    "imitators",
+    "largest",
+    "lead_imitator",
+    "mix_names",
+    "read_run",
+    "second_sample",
+    "winning_controls",
+]
+
+SCHEMA_VERSION = 1
+AXES = {
+    "style": "Style",
+    "factuality": "Factuality",
+    "capability_held_out": "Held-out capability",
+    "capability_in_support": "Capability in support",
+}
+"""Axis to its title, in the report's order."""
+SUBSTANCE = ("factuality", "capability_held_out")
+WON = {"gain", "closed"}
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run directory holds for a report."""
+
+    results: Entry
+    items: list[Entry]
+    config_text: str
+
+
+def read_run(run_dir: Path) -> Run:
+    """Return the finished run of a directory.
+
+    Raises:
+        DataError: The directory holds no readable results.
+        RecordError: They have another schema version.
+    """
+    results = _read_json(run_dir / "results.json")
+    version = results.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise RecordError(
+            f"results have schema version {version}, this report reads {SCHEMA_VERSION}",
+            where=str(run_dir / "results.json"),
+            hint="write the report with the version of the package that made the run",
+        )
+    outputs, config = run_dir / "outputs.json", run_dir / "config.yaml"
+    items = _read_json(outputs).get("items") if outputs.exists() else []
+    config_text = config.read_text(encoding="utf-8") if config.exists() else ""
+    return Run(results, items or [], config_text)
+
+
+def imitators(results: Entry) -> list[Entry]:
+    """Return the verdicts on imitators proper: not planted, no control."""
+    return [v for v in results.get("verdicts") or [] if not v["is_planted"] and not v["is_control"]]
+
+
+def lead_imitator(results: Entry) -> Entry | None:
+    """Return the imitator that stands for the run: last base, main mix, most data, first seed.
+
+    The main mix is `broad` where there is one, else the first mix; results never choose it.
+    """
+    entries = imitators(results)
+    if not entries:
+        return None
+    last_base = [b for b in base_names(results) if any(e["base"] == b for e in entries)][-1]
+    entries = [entry for entry in entries if entry["base"] == last_base]
+    mixes = [entry["mix"] for entry in entries]
+    main = "broad" if "broad" in mixes else mixes[0]
+    entries = [entry for entry in entries if entry["mix"] == main]
+    return min(entries, key=lambda e: (-e["amount"], e["seed"] or 0))
+
+
+def largest(entries: Iterable[Entry]) -> dict[tuple[str, str], Entry]:
+    """Return the entry of most data and first seed for each base and mix, in their order."""
+    found: dict[tuple[str, str], Entry] = {}
+    for entry in sorted(entries, key=lambda e: (-e["amount"], e["seed"] or 0)):
+        found.setdefault((entry["base"], entry["mix"]), entry)
+    return found
+
+
+def axes_of(entry: Entry) -> dict[str, Entry]:
+    """Return the axes that were measured, in the report's order."""
+    axes = entry.get("axes") or {}
+    return {name: axes[name] for name in AXES if axes.get(name)}
+
+
+def base_names(results: Entry) -> list[str]:
+    """Return the bases in the order of the config, smallest first."""
+    named = [arm["base"] for arm in results.get("arms") or [] if arm["kind"] == "base"]
+    named += [verdict["base"] for verdict in results.get("verdicts") or []]
+    return list(dict.fromkeys(named))
+
+
+def mix_names(results: Entry) -> list[str]:
+    """Return the mixes in the order of their verdicts."""
+    return list(dict.fromkeys(verdict["mix"] for verdict in results.get("verdicts") or []))
+
+
+def second_sample(base: str) -> str:
+    """Return the arm of the teacher's second sample."""
+    return f"{base}+second_sample"
+
+
+def winning_controls(results: Entry) -> dict[str, list[str]]:
+    """Return, by axis, the controls that gain over their base.
+
+    The teacher's second sample is left out: it is the ceiling of style, not a rival.
+    """
+    won: dict[str, list[str]] = {}
+    for control in results.get("controls") or []:
+        if control["control"] != "second_sample":
+            _note_wins(won, control["arm"], control.get("wins") or [])
+    for verdict in results.get("verdicts") or []:
+        if verdict["is_control"]:
+            axes = axes_of(verdict)
+            _note_wins(won, verdict["arm"], [a for a in axes if axes[a]["decision"] in WON])
+    return {axis: won[axis] for axis in AXES if axis in won}
+
+
+def _note_wins(won: dict[str, list[str]], arm: str, axes: Sequence[str]) -> None:
+    for axis in axes:
+        won.setdefault(axis, []).append(arm)
+
+
+def _read_json(path: Path) -> Entry:
+    if not path.exists():
+        raise DataError(
+            f"there is no `{path.name}` in this run",
+            where=str(path.parent),
+            hint="finish the run with `imitate run`; it picks up where it stopped",
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"`{path.name}` is not JSON: {error}", where=str(path)) from error
+    if not isinstance(content, dict):
+        raise DataError(f"`{path.name}` holds no mapping", where=str(path))
+    return content

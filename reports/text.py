@@ -1,0 +1,222 @@
+"""The words of a report that follow from its numbers: scope, warnings, methods, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reports.numbers import count, number, percent
+from reports.reading import (
+    AXES,
+    SUBSTANCE,
+    axes_of,
+    base_names,
+    imitators,
+    lead_imitator,
+    winning_controls,
+)
+
+__all__ = ["alerts", "compared", "limits", "listed", "methods", "plane_note", "plural"]
+
+Entry = dict[str, Any]
+
+SEEDS_FOR_RECIPE = 3
+FEW_CLUSTERS = 30
+TRUNCATED_NOTABLY = 0.05
+EXTRACTED_TOO_RARELY = 0.90
+
+
+def plural(n: int, noun: str) -> str:
+    """Return a count with its noun, `3 imitators`."""
+    return f"{count(n)} {noun}" if n == 1 else f"{count(n)} {noun}s"
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Return names as a sentence lists them, cut after `most`."""
+    shown = list(names[:most])
+    if len(names) > most:
+        shown.append(f"{len(names) - most} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def compared(results: Entry) -> str:
+    """Return what was compared with what, on how much, and how widely the verdict holds."""
+    entries, tasks = imitators(results), results.get("tasks") or []
+    bases = [b for b in base_names(results) if any(e["base"] == b for e in entries)]
+    if not entries:
+        return "This run trained no imitator, so there is no verdict to give."
+    n_items = sum(task["n_items"] for task in tasks)
+    n_clusters = sum(task["n_clusters"] for task in tasks)
+    return (
+        f"{plural(len(entries), 'imitator')} of {plural(len(bases), 'base')} "
+        f"({listed(bases)}) {'was' if len(entries) == 1 else 'were'} compared, item by item, with "
+        f"the own base and the teacher on {plural(n_items, 'item')} in "
+        f"{plural(n_clusters, 'cluster')}. {_scope(entries)}"
+    )
+
+
+def _scope(entries: Sequence[Entry]) -> str:
+    scopes = list(dict.fromkeys(entry["scope"] for entry in entries if entry.get("scope")))
+    said = f"The verdict holds {listed(scopes)}" if scopes else "The verdict states no scope"
+    if any("adapter" in scope for scope in scopes):
+        return (
+            f"{said}: with fewer than {SEEDS_FOR_RECIPE} training seeds it says nothing about how "
+            "the recipe would fare with another seed."
+        )
+    return f"{said}."
+
+
+def alerts(results: Entry) -> tuple[str, ...]:
+    """Return what a reader must know before the first number."""
+    return (*_control_alerts(results), *_open_axis_alerts(results))
+
+
+def plane_note(results: Entry) -> str:
+    """Return how to read the figure of style against substance."""
+    margin = number((results.get("rule") or {}).get("margin_points"), 1)
+    return (
+        "Each mark is an arm, placed by what it gained over its own base, which is the circle at "
+        "the origin; stars are the teacher, crosses are controls, hollow marks are planted arms "
+        "and trained controls. Lines run from less to more imitation data. Bars are 95 % "
+        f"intervals. The shaded band is the margin: {margin} points either way count as no gain. "
+        "Up is substance, right is style."
+    )
+
+
+def _control_alerts(results: Entry) -> list[str]:
+    said = []
+    for axis, arms in winning_controls(results).items():
+        meaning = (
+            "such a gain in style needs no knowledge of what was asked"
+            if axis == "style"
+            else "a gain there is no evidence that imitation taught anything"
+        )
+        verb = "wins" if len(arms) == 1 else "win"
+        noun = "A control" if len(arms) == 1 else "Controls"
+        said.append(f"{noun} {verb} {AXES[axis].lower()}: {listed(arms)}; {meaning}.")
+    return said
+
+
+def _open_axis_alerts(results: Entry) -> list[str]:
+    """Return one line an axis that says nothing, with the arms that share a reason."""
+    said = []
+    for axis, title in AXES.items():
+        reasons: dict[str, list[str]] = {}
+        for entry in imitators(results):
+            measured = axes_of(entry).get(axis)
+            if measured and measured["decision"] in {"uninformative", "refused"}:
+                reasons.setdefault(measured.get("reason") or "no reason given", []).append(
+                    entry["arm"]
+                )
+        for reason, arms in reasons.items():
+            said.append(f"{title} says nothing about {listed(arms, 3)}: {reason.rstrip('.')}.")
+    lead = lead_imitator(results)
+    for axis in ("style", *SUBSTANCE):
+        if lead and axis not in axes_of(lead):
+            said.append(f"{AXES[axis]} was not measured: no task of this run counts for it.")
+    return said
+
+
+def methods(results: Entry) -> tuple[str, ...]:
+    """Return how the numbers were made, in words: estimand, rule, intervals."""
+    rule = results.get("rule") or {}
+    level = rule.get("confidence", 0.95)
+    margin, share = number(rule.get("margin_points"), 1), percent(rule.get("closed_share"), 0)
+    return (
+        "The estimand. An axis is worth the mean over its tasks, which are fixed; within a task, "
+        "clusters of items (one entity, passage or subject) count as drawn at random. I, B and T "
+        "are the values of the imitator, of its own base and of the teacher, on the same items.",
+        f"The rule, written into the plan before any result, with a margin m of {margin} points "
+        f"and a share c of {share}. Closed: the one-sided {percent(level, 0)} lower bound of "
+        "(I - B) - c (T - B) is above 0. Gain: that of I - B is above 0. No gain: the upper bound "
+        "of I - B is below m; this is an equivalence test, not a test that found no difference. "
+        "Loss: it is below minus m. Uninformative: the lower bound of T - B is under 2m, or the "
+        f"base does no better than the floor ({number(rule.get('floor_points'), 1)} points): there "
+        "is too little to learn for its absence to mean anything. Unresolved: anything else.",
+        "The verdict. Style only: style closed, no gain on factuality and on held-out capability. "
+        "Closed both: all three closed. Partly: style closed and a gain on a substance axis. "
+        "Capability in support is what the imitation data teaches on purpose: reported, never part "
+        "of the verdict. A verdict is a conjunction of tests and needs no correction for their "
+        "number; claims beside it are corrected after Holm.",
+        f"Intervals are two-sided 95 % and come from one bootstrap "
+        f"({plural(rule.get('resamples') or 0, 'resample')}, seed {rule.get('seed', 0)}) that "
+        "draws clusters within tasks, jointly for base, imitator and teacher. Differences are "
+        "paired: item by item against the own base. Gap closed is (I - B) / (T - B), not clipped, "
+        "shown where the teacher's lead excludes 0; it never decides.",
+        "Formats. Base and imitators answer in the base's own few-shot format and in chat; each "
+        "counts in the better one, chosen on development items that are never scored. So a gain "
+        "must beat the base's better format. A loss must show in both.",
+        "Scoring. Answers are extracted, then matched exactly; abstaining is neither right nor "
+        "wrong. Style is the share of chat outputs that a discriminator of teacher against base "
+        "calls the teacher's, cross-fitted by prompt, with names, numbers and answers masked.",
+        f"Learning rate. {_sentence(rule.get('learning_rate_rule'))}",
+    )
+
+
+def _sentence(text: str | None) -> str:
+    said = (text or "one rate was given, none was chosen").strip().rstrip(".")
+    return f"{said[:1].upper()}{said[1:]}."
+
+
+def limits(results: Entry) -> tuple[str, ...]:
+    """Return what this run cannot show, as far as its numbers tell."""
+    found = [*_seed_limits(results), *_unresolved_limits(results), *_data_limits(results)]
+    found.append(
+        "The axes are the tasks of this run and no others: another task may show a gain that these "
+        "do not, and a margin smaller than the stated one was not tested."
+    )
+    return tuple(found)
+
+
+def _seed_limits(results: Entry) -> list[str]:
+    seeds: dict[tuple[str, str, int], set[Any]] = {}
+    for entry in imitators(results):
+        key = (entry["base"], entry["mix"], entry["amount"])
+        seeds.setdefault(key, set()).add(entry["seed"])
+    fewest = min((len(s) for s in seeds.values()), default=0)
+    if not fewest or fewest >= SEEDS_FOR_RECIPE:
+        return []
+    return [f"Training noise: {plural(fewest, 'seed')} a recipe at the least."]
+
+
+def _unresolved_limits(results: Entry) -> list[str]:
+    said = []
+    for entry in imitators(results):
+        for axis, measured in axes_of(entry).items():
+            if measured["decision"] != "unresolved":
+                continue
+            needed = measured.get("items_to_resolve")
+            more = f"about {count(needed)} items would" if needed else "no number of items would"
+            said.append(f"{AXES[axis]} of {entry['arm']} is unresolved: {more} resolve it.")
+    return said[:8]
+
+
+def _data_limits(results: Entry) -> list[str]:
+    said = []
+    few = [t["name"] for t in results.get("tasks") or [] if t["n_clusters"] < FEW_CLUSTERS]
+    if few:
+        said.append(f"Fewer than {FEW_CLUSTERS} clusters: {listed(few)}; intervals are corrected.")
+    cut = _arms_with(results.get("termination"), "truncated_rate", above=TRUNCATED_NOTABLY)
+    if cut:
+        said.append(f"More than {percent(TRUNCATED_NOTABLY, 0)} of outputs cut off: {listed(cut)}.")
+    unread = _arms_with(results.get("factuality"), "extraction_rate", below=EXTRACTED_TOO_RARELY)
+    if unread:
+        said.append(
+            f"An answer was found in under {percent(EXTRACTED_TOO_RARELY, 0)} of outputs: "
+            f"{listed(unread)}; what was not found counts as not right."
+        )
+    if (results.get("provenance") or {}).get("is_dirty"):
+        said.append("The code had changes that were not committed when this ran.")
+    return said
+
+
+def _arms_with(
+    by_arm: Entry | None, key: str, *, above: float | None = None, below: float | None = None
+) -> list[str]:
+    found = []
+    for arm, by_format in (by_arm or {}).items():
+        rates = [e[key] for e in (by_format or {}).values() if e and e.get(key) is not None]
+        is_high = above is not None and any(rate > above for rate in rates)
+        if is_high or (below is not None and any(rate < below for rate in rates)):
+            found.append(arm)
+    return found
