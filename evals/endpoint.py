@@ -82,7 +82,10 @@ class Endpoint(Protocol):
         ...
 
     def render_chat(self, messages: Sequence[Message]) -> str:
-        """Return the prompt text of a chat, up to where the assistant begins to answer."""
+        """Return a chat as prompt text, up to where the assistant begins to answer.
+
+        A chat whose last turn is the assistant's is rendered whole.
+        """
         ...
 
     def generate(

@@ -6,9 +6,7 @@ this kind was measured to do. They are good to a factor of two or three, and say
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +20,7 @@ from evals.records import Axis
 from imitate.config import Config, ModelTeacher
 from imitate.configfile import load_config
 from imitate.hardware import Hardware, detect_hardware
-from imitate.models import ModelKind, ModelRef, resolve_model
+from imitate.models import count_parameters, resolve_model
 from imitate.plan import TEACHER, Cell, Plan, Stage, build_plan
 from imitate.run import find_finished
 from imitate.store import Store
@@ -151,21 +149,9 @@ def _model_sizes(config: Config) -> tuple[dict[str, int], list[str]]:
         except ModelError as error:
             notes.append(f"{error.message}; {error.hint}")
             continue
-        if ref.kind is not ModelKind.HUB:
-            sizes[group] = _parameters(ref)
+        if size := count_parameters(ref):
+            sizes[group] = size
     return sizes, notes
-
-
-def _parameters(ref: ModelRef) -> int:
-    """Count parameters from the headers of safetensors files, without loading them."""
-    count = 0
-    for path in Path(ref.location).glob("*.safetensors"):
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length))
-        shapes = (entry["shape"] for name, entry in header.items() if name != "__metadata__")
-        count += sum(math.prod(shape) for shape in shapes)
-    return count
 
 
 def _duration(seconds: float) -> str:

@@ -34,7 +34,17 @@ from imitate.config import (
     Teacher,
 )
 
-__all__ = ["TEACHER", "Arm", "ArmKind", "Cell", "Plan", "Stage", "build_plan"]
+__all__ = [
+    "RUN",
+    "TEACHER",
+    "Arm",
+    "ArmKind",
+    "Cell",
+    "Plan",
+    "Stage",
+    "build_plan",
+    "imitated_mix",
+]
 
 TEACHER = "teacher"
 RUN = "run"
@@ -466,6 +476,9 @@ def _answering(
     inputs: tuple[str, ...],
     tokens: int,
 ) -> Cell:
+    if arm.control == "style_prompt":
+        inputs += (f"data/{imitated_mix(config)}",)
+        params = params | {"control": arm.control}
     teacher = config.teacher if arm.kind is ArmKind.TEACHER else None
     files: tuple[Path, ...] = ()
     if teacher:
@@ -487,6 +500,11 @@ def _answering(
         adapter=arm.trained_by,
         tokens=0 if is_free else tokens,
     )
+
+
+def imitated_mix(config: Config) -> str:
+    """Return the first mix that is no control: its examples show the teacher's style."""
+    return next(name for name, mix in config.mixes.items() if not mix.is_control)
 
 
 _FREE_CONTROLS = {"null", "length_padded"}

@@ -36,19 +36,29 @@ from imitate.store import (
 __all__ = ["CellTiming", "Finished", "execute_plan", "find_finished"]
 
 _TORCH = ("torch", "transformers", "peft", "tokenizers")
+_ENGINE = ("imitate.serve", "imitate.engine", "imitate.models", "imitate.tokens")
+_ANSWERS = ("evals.factuality", "evals.extraction", "evals.answers")
+# What decides a stage's output, beside its binding to cells; a change recomputes its cells.
 _MODULES: dict[Stage, tuple[str, ...]] = {
-    Stage.ITEMS: ("imitate.lab", "imitate.data", "evals.capability"),
-    Stage.DISTILL: ("imitate.lab", "imitate.distill", "imitate.engine", "evals.generate"),
+    Stage.ITEMS: ("imitate.lab", "imitate.data", "evals.capability", "evals.harness"),
+    Stage.DISTILL: ("imitate.lab", "imitate.distill", *_ENGINE),
     Stage.DATA: ("imitate.data", "imitate.lab"),
-    Stage.TRAIN: ("imitate.train",),
-    Stage.CHOOSE: ("imitate.stages",),
-    Stage.GENERATE: ("imitate.engine", "evals.generate", "evals.controls"),
-    Stage.CAPABILITY: ("imitate.engine", "evals.lm", "evals.capability", "evals.factuality"),
-    Stage.SCORE: ("evals.factuality",),
-    Stage.KNOWLEDGE: ("imitate.engine", "evals.generate", "evals.factuality"),
-    Stage.STYLE: ("evals.style",),
-    Stage.MEMORISE: ("imitate.engine", "evals.memorization", "evals.style"),
-    Stage.ANALYSE: ("imitate.analyse", "evals.stats", "evals.verdict", "evals.factuality"),
+    Stage.TRAIN: ("imitate.train", "imitate.models", "imitate.tokens"),
+    Stage.CHOOSE: (),
+    Stage.GENERATE: (*_ENGINE, "imitate.outputs", "evals.generate", "evals.controls"),
+    Stage.CAPABILITY: (*_ENGINE, "evals.lm", "evals.capability", "evals.harness", *_ANSWERS),
+    Stage.SCORE: _ANSWERS,
+    Stage.KNOWLEDGE: (*_ENGINE, "evals.generate", *_ANSWERS),
+    Stage.STYLE: ("evals.style", "evals.estimates"),
+    Stage.MEMORISE: (*_ENGINE, "evals.memorization", "evals.estimates", "evals.style"),
+    Stage.ANALYSE: (
+        "evals.axisdata",
+        "evals.claims",
+        "evals.decision",
+        "evals.stats",
+        "evals.verdict",
+        "evals.factuality",
+    ),
 }
 _LIBRARIES: dict[Stage, tuple[str, ...]] = {
     Stage.ITEMS: ("datasets", "lm_eval"),
@@ -63,6 +73,18 @@ _LIBRARIES: dict[Stage, tuple[str, ...]] = {
     Stage.STYLE: ("scikit-learn", "numpy", "scipy"),
     Stage.MEMORISE: _TORCH,
     Stage.ANALYSE: ("numpy", "scipy", "statsmodels"),
+}
+
+
+_BINDING: dict[Stage, tuple[str, ...]] = {
+    **dict.fromkeys((Stage.ITEMS, Stage.DISTILL, Stage.DATA), ("imitate.stages.gathering",)),
+    **dict.fromkeys(
+        (Stage.GENERATE, Stage.CAPABILITY, Stage.SCORE, Stage.KNOWLEDGE),
+        ("imitate.stages.answering",),
+    ),
+    **dict.fromkeys((Stage.STYLE, Stage.MEMORISE), ("imitate.stages.listening",)),
+    **dict.fromkeys((Stage.TRAIN, Stage.CHOOSE), ("imitate.stages.training",)),
+    Stage.ANALYSE: ("imitate.stages.analysing", "imitate.analyse", "imitate.describe"),
 }
 
 
@@ -140,6 +162,7 @@ def cell_fingerprint(cell: Cell, done: dict[str, FinishedCell], lab: LabConfig) 
         UserError: A model or a file that the cell reads is not there.
     """
     hardware = detect_hardware()
+    modules = (*_MODULES[cell.stage], *_BINDING.get(cell.stage, ()))
     needs_model = cell.group != RUN
     return fingerprint(
         {
@@ -148,7 +171,7 @@ def cell_fingerprint(cell: Cell, done: dict[str, FinishedCell], lab: LabConfig) 
             "inputs": [done[name].digest for name in cell.inputs],
             "models": [resolve_model(name, lab).identity for name in cell.models],
             "files": [_content_of(path) for path in cell.files],
-            "source": source_hash(_MODULES[cell.stage]),
+            "source": source_hash(modules),
             "libraries": library_versions(_LIBRARIES[cell.stage]),
             "compute": [hardware.device, hardware.threads, hardware.has_bfloat16]
             if needs_model

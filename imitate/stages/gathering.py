@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from evals.records import Axis, Example, Item, read_records, write_records
 from imitate.config import (
     DocumentsSource,
     FileItems,
+    FileSource,
+    HubSource,
     LabItems,
     LabSource,
     OracleTeacher,
 )
 from imitate.plan import Cell
 from imitate.stages.workplace import Workplace, write_json
+
+if TYPE_CHECKING:
+    from imitate.data import SourceCard
 
 __all__ = ["write_distilled", "write_examples", "write_items"]
 
@@ -43,8 +48,8 @@ def write_items(cell: Cell, place: Workplace) -> None:
 
         items = read_items(
             task.source,
-            task.name,
-            task.axis,
+            task=task.name,
+            axis=task.axis,
             n_items=task.n_items,
             n_development=task.n_development,
             seed=seed,
@@ -103,7 +108,7 @@ def write_distilled(cell: Cell, place: Workplace) -> None:
 
 def write_examples(cell: Cell, place: Workplace) -> None:
     """Write a mix's training examples, its held-out ones and its data card."""
-    from imitate.data import Prepared, prepare, shuffle_responses
+    from imitate.data import prepare, shuffle_responses
 
     config = place.plan.config
     name = cell.name.removeprefix("data/")
@@ -112,7 +117,7 @@ def write_examples(cell: Cell, place: Workplace) -> None:
         parent = place.input(f"data/{mix.shuffled_from}")
         train = read_records(parent / "train.parquet", Example)[: cell.params["amount"]]
         held_out = read_records(parent / "held_out.parquet", Example)
-        shuffled = shuffle_responses(train, seed=config.seed)
+        shuffled = shuffle_responses(train, config.seed)
         card: dict[str, Any] = {
             "shuffled_from": mix.shuffled_from,
             "n_train": len(shuffled),
@@ -123,41 +128,59 @@ def write_examples(cell: Cell, place: Workplace) -> None:
         return
     data = config.data.model_copy(update={"decontaminate": cell.params["decontaminate"]})
     items = [item for task in config.tasks for item in place.items(task.name)]
-    prepared: Prepared = prepare(
-        chain.from_iterable(_sources(cell, place)),
+    cards: list[SourceCard] = []
+    prepared = prepare(
+        chain.from_iterable(_sources(name, cards, place)),
         data,
         items=items,
         amount=cell.params["amount"],
         seed=config.seed,
+        sources=cards,
+        progress=place.progress(0),
     )
-    _write_mix(
-        place, prepared.train, prepared.held_out, prepared.card.as_json(), str(prepared.card)
-    )
+    card = prepared.card.as_json()
+    _write_mix(place, prepared.train, prepared.held_out, card, str(prepared.card))
 
 
-def _sources(cell: Cell, place: Workplace) -> Iterator[Iterable[Example]]:
-    from imitate.data import read_examples
+def _sources(name: str, cards: list[SourceCard], place: Workplace) -> Iterator[Iterable[Example]]:
+    """Yield the examples of each source of a mix, and append its card."""
+    from imitate.data import SourceCard, open_source, read_examples
 
     config = place.plan.config
-    name = cell.name.removeprefix("data/")
     for position, source in enumerate(config.mixes[name].sources):
+        if isinstance(source, FileSource | HubSource):
+            card = open_source(source)
+            cards.append(card)
+            yield read_examples(source, config.data, card)
+            continue
         if isinstance(source, LabSource):
             made = place.input(f"distill/{name}/{position}")
-            yield read_records(made / "examples.parquet", Example)
-        elif isinstance(source, DocumentsSource):
-            from imitate.lab.mixes import planted_examples
-            from imitate.lab.world import make_world
-
-            world = make_world(config.lab.world_seed)
-            yield islice(planted_examples(world, n=source.rows, seed=config.seed), source.rows)
+            examples = read_records(made / "examples.parquet", Example)
+            label = f"lab/{source.mix}"
         else:
-            yield read_examples(source, config.data)
+            examples = _documents(source, place)
+            label = "lab/documents"
+        cards.append(
+            SourceCard(
+                label, kind="lab", layout="records", rows=len(examples), examples=len(examples)
+            )
+        )
+        yield examples
+
+
+def _documents(source: DocumentsSource, place: Workplace) -> list[Example]:
+    from imitate.lab.mixes import planted_examples
+    from imitate.lab.world import make_world
+
+    config = place.plan.config
+    world = make_world(config.lab.world_seed)
+    return list(planted_examples(world, n=source.rows, seed=config.seed))
 
 
 def _write_mix(
     place: Workplace,
-    train: list[Example],
-    held_out: list[Example],
+    train: Sequence[Example],
+    held_out: Sequence[Example],
     card: dict[str, Any],
     text: str,
 ) -> None:

@@ -1,0 +1,230 @@
+"""Cells in which a model answers: completions, lm-eval scores, and what a base knows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from evals.controls import null_completions, pad_completions, second_sample, style_messages
+from evals.endpoint import BASE, Endpoint, Message, Progress, Sampling
+from evals.factuality import draw_few_shots, score_answers
+from evals.records import (
+    Axis,
+    Completion,
+    Example,
+    Format,
+    Item,
+    Score,
+    read_records,
+    write_records,
+)
+from imitate.config import OutputsTeacher
+from imitate.plan import TEACHER, Cell, imitated_mix
+from imitate.stages.workplace import Workplace
+
+__all__ = [
+    "answered_items",
+    "few_shot_items",
+    "write_capability",
+    "write_completions",
+    "write_knowledge",
+    "write_scores",
+]
+
+ARM = "arm"
+"""Cells do not know arm names; whoever reads their records fills them in."""
+
+N_STYLE_EXAMPLES = 3
+N_KNOWLEDGE_DRAWS = 4
+KNOWLEDGE_TEMPERATURE = 0.5  # Gekhman et al. (arXiv 2405.05904), section 3
+
+
+def write_completions(cell: Cell, place: Workplace) -> None:
+    """Write one shard of one arm's answers to a task in one format."""
+    from evals.generate import generate_completions, shards
+
+    params = cell.params
+    task = place.plan.task(params["task"])
+    items = place.items(task.name)
+    asked = answered_items(items, task.few_shot)
+    planned = shards(asked, params["shard_items"])
+    shard = planned[params["shard"]] if params["shard"] < len(planned) else []
+    format_ = Format(params["format"])
+    if params["control"] == "null":
+        completions = null_completions(shard, arm=ARM, format=format_)
+    elif params["control"] == "length_padded":
+        base, teacher = (
+            read_records(place.input(name) / "completions.parquet", Completion)
+            for name in cell.inputs[1:3]
+        )
+        completions = pad_completions(base, teacher, arm=ARM)
+    elif "teacher" in params and isinstance(place.plan.config.teacher, OutputsTeacher):
+        completions = _recorded(shard, place.plan.config.teacher)
+    else:
+        completions = generate_completions(
+            _endpoint(cell, place),
+            _model(cell),
+            ARM,
+            shard,
+            format_,
+            _sampling(cell, place),
+            few_shot_items=few_shot_items(items, task.few_shot),
+            progress=place.progress(len(shard)),
+        )
+    numbered = [dataclasses.replace(c, sample=params["sample"]) for c in completions]
+    write_records(place.folder / "completions.parquet", numbered, Completion)
+
+
+def few_shot_items(items: Sequence[Item], count: int) -> list[Item]:
+    """Return the development items that stand before plain questions; they are never asked."""
+    return [item for item in items if item.is_development][:count]
+
+
+def answered_items(items: Sequence[Item], count: int) -> list[Item]:
+    """Return the items that are asked: all but the few-shot examples."""
+    shown = {item.item_id for item in few_shot_items(items, count)}
+    return [item for item in items if item.item_id not in shown]
+
+
+def write_capability(cell: Cell, place: Workplace) -> None:
+    """Write one arm's scores on a capability task in one format, by lm-eval."""
+    from evals.lm import endpoint_lm
+
+    from evals.capability import run_lm_eval_task, score_items_with_lm_eval
+    from imitate.config import LmEvalItems
+
+    task = place.plan.task(cell.params["task"])
+    items = place.items(task.name)
+    lm = endpoint_lm(_endpoint(cell, place), _model(cell))
+    format_ = Format(cell.params["format"])
+    if isinstance(task.source, LmEvalItems):
+        scores = run_lm_eval_task(
+            lm,
+            task.source.task,
+            items,
+            arm=ARM,
+            format=format_,
+            metric=task.source.metric,
+            few_shot=task.few_shot,
+        )
+    else:
+        scores = score_items_with_lm_eval(
+            lm,
+            answered_items(items, task.few_shot),
+            arm=ARM,
+            format=format_,
+            few_shot=few_shot_items(items, task.few_shot) if format_ is Format.PLAIN else (),
+            max_tokens=cell.params["max_tokens"],
+        )
+    write_records(place.folder / "scores.parquet", scores, Score)
+
+
+def write_scores(cell: Cell, place: Workplace) -> None:
+    """Write the scores of one arm's completions on a factuality task, in all formats."""
+    task = place.plan.task(cell.inputs[0].removeprefix("items/"))
+    asked = answered_items(place.items(task.name), task.few_shot)
+    completions = [
+        completion
+        for name in cell.inputs[1:]
+        for completion in read_records(place.input(name) / "completions.parquet", Completion)
+    ]
+    write_records(place.folder / "scores.parquet", score_answers(asked, completions), Score)
+
+
+def write_knowledge(cell: Cell, place: Workplace) -> None:
+    """Write a base's scores under several few-shot prompts: greedy (1, 2, ...) and sampled.
+
+    Sample numbers start at 1, greedy ones first, so that no draw that classifies is the one that
+    is evaluated (0).
+    """
+    from evals.generate import generate_completions
+
+    task = place.plan.task(cell.params["task"])
+    items = place.items(task.name)
+    development = [item for item in items if item.is_development]
+    asked = [item for item in items if not item.is_development]
+    draws = draw_few_shots(
+        development, n_draws=N_KNOWLEDGE_DRAWS, size=task.few_shot, seed=place.plan.config.seed
+    )
+    progress = place.progress(2 * len(draws) * len(asked))
+    scores: list[Score] = []
+    for temperature in (0.0, KNOWLEDGE_TEMPERATURE):
+        for draw in draws:
+            number = 1 + len(scores) // max(len(asked), 1)
+            sampling = Sampling(task.max_plain_tokens, temperature, seed=number)
+            completions = generate_completions(
+                place.endpoint(),
+                BASE,
+                ARM,
+                asked,
+                Format.PLAIN,
+                sampling,
+                few_shot_items=draw,
+                progress=progress,
+            )
+            numbered = [dataclasses.replace(c, sample=number) for c in completions]
+            scores += score_answers(asked, numbered)
+    write_records(place.folder / "scores.parquet", scores, Score)
+
+
+def _model(cell: Cell) -> str:
+    return cell.adapter or BASE
+
+
+def _sampling(cell: Cell, place: Workplace) -> Sampling:
+    """The task's settings; a teacher on a style task samples as it did for the imitation data."""
+    params, distill = cell.params, place.plan.config.distill
+    sampling = Sampling(params["max_tokens"], params["temperature"], seed=params["seed"])
+    if cell.group != TEACHER or place.plan.task(params["task"]).axis is not Axis.STYLE:
+        return sampling
+    sampling = dataclasses.replace(sampling, temperature=distill.temperature, top_p=distill.top_p)
+    return second_sample(sampling) if params["sample"] else sampling
+
+
+def _endpoint(cell: Cell, place: Workplace) -> Endpoint:
+    if cell.params.get("control") != "style_prompt":
+        return place.endpoint()
+    mix = place.input(f"data/{imitated_mix(place.plan.config)}")
+    examples = read_records(mix / "train.parquet", Example)
+    shown = [(e.prompt, e.response) for e in examples if e.prompt][:N_STYLE_EXAMPLES]
+    return _StylePrompted(place.endpoint(), tuple(shown))
+
+
+@dataclasses.dataclass(frozen=True)
+class _StylePrompted:
+    """An endpoint whose chats begin with the request to sound like the teacher."""
+
+    endpoint: Endpoint
+    examples: tuple[tuple[str, str], ...]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self.endpoint.models
+
+    def render_chat(self, messages: Sequence[Message]) -> str:
+        return self.endpoint.render_chat(style_messages(messages[-1]["content"], self.examples))
+
+    def generate(self, model, prompts, sampling, *, progress: Progress | None = None):  # type: ignore[no-untyped-def]
+        return self.endpoint.generate(model, prompts, sampling, progress=progress)
+
+    def token_logprobs(self, model, pairs, *, progress: Progress | None = None):  # type: ignore[no-untyped-def]
+        return self.endpoint.token_logprobs(model, pairs, progress=progress)
+
+
+def _recorded(items: Sequence[Item], teacher: OutputsTeacher) -> list[Completion]:
+    """Return the recorded outputs on these items' prompts; a prompt without one has failed."""
+    from imitate.outputs import read_outputs
+
+    texts = read_outputs(teacher, [item.prompt for item in items])
+    return [
+        Completion(
+            item_id=item.item_id,
+            arm=ARM,
+            format=Format.CHAT,
+            text=text or "",
+            n_tokens=0,
+            finish_reason="error" if text is None else "stop",
+            error="no recorded output on this prompt" if text is None else "",
+        )
+        for item, text in zip(items, texts, strict=True)
+    ]

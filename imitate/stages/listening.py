@@ -1,0 +1,143 @@
+"""Cells that listen to what was said: style of every arm, and what an adapter holds by rote."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from evals.errors import RecordError
+from evals.estimates import Estimate
+from evals.memorization import ScoredResponse, measure_memorization
+from evals.records import Completion, Example, Item, Judgement, Score, read_records, write_records
+from evals.style.masking import find_content, make_rules
+from imitate.plan import TEACHER, Cell
+from imitate.stages.answering import answered_items
+from imitate.stages.training import split_halves
+from imitate.stages.workplace import Workplace, write_json
+
+__all__ = ["estimate_json", "write_memorisation", "write_style"]
+
+
+def write_style(cell: Cell, place: Workplace) -> None:
+    """Write who sounds like the teacher, for all arms of one base on one style task."""
+    from evals.style.discriminator import judge_style, tell_apart
+    from evals.style.stylometry import measure_stylometry
+
+    task = place.plan.task(cell.params["task"])
+    items = answered_items(place.items(task.name), task.few_shot)
+    phrases = _phrases(place)
+    outputs = {name: _outputs(name, cell, place) for name in cell.params["arms"]}
+    teacher = [c for c in outputs[TEACHER] if c.sample == 0]
+    second = [c for c in outputs[TEACHER] if c.sample == 1] or teacher
+    base = outputs[cell.params["base"]]
+    arms = {name: said for name, said in outputs.items() if name != TEACHER}
+    judged = [c for said in arms.values() for c in said] + second
+    found = judge_style(items, base=base, teacher=teacher, judged=judged, phrases=phrases)
+    place.report(0, len(arms), "stylometry")
+    stylometry: dict[str, Any] = {}
+    fresh: dict[str, Any] = {}
+    for name, said in {**arms, TEACHER: second}.items():
+        described, _ = measure_stylometry(items, said, teacher)
+        stylometry[name] = _estimates(described)
+        told = _told_apart(tell_apart, items, said, teacher, phrases)
+        if told and name != TEACHER:
+            fresh[name] = told
+        place.report(1, len(arms), "stylometry")
+    write_records(place.folder / "scores.parquet", found.scores, Score)
+    write_records(place.folder / "judgements.parquet", found.judgements, Judgement)
+    write_json(
+        place.folder / "style.json",
+        {
+            "discriminator": _estimates(found.teacher_against_base) | {"note": found.note},
+            "stylometry": stylometry,
+            "fresh_classifier": fresh,
+        },
+    )
+
+
+def _told_apart(
+    tell_apart: Any,
+    items: Sequence[Item],
+    said: Sequence[Completion],
+    teacher: Sequence[Completion],
+    phrases: Iterable[str],
+) -> dict[str, Any] | None:
+    try:
+        return _estimates(tell_apart(items, said, teacher, phrases=phrases))
+    except RecordError:  # too few prompts with an answer of both sides
+        return None
+
+
+def _outputs(arm: str, cell: Cell, place: Workplace) -> list[Completion]:
+    prefix = f"generate/{arm}/{cell.params['task']}/"
+    return [
+        dataclasses.replace(completion, arm=arm)
+        for name in cell.inputs
+        if name.startswith(prefix)
+        for completion in read_records(place.input(name) / "completions.parquet", Completion)
+    ]
+
+
+def _phrases(place: Workplace) -> list[str]:
+    """Every accepted answer of the run: what is masked before a voice is judged."""
+    return sorted(
+        {
+            answer
+            for task in place.plan.config.tasks
+            for item in place.items(task.name)
+            for answer in (*item.answers, *item.choices)
+        }
+    )
+
+
+def write_memorisation(cell: Cell, place: Workplace) -> None:
+    """Write the bits that the adapters of two halves hold of their own responses."""
+    data = place.input(cell.inputs[0])
+    examples = read_records(data / "train.parquet", Example)[: cell.params["amount"]]
+    halves = split_halves(examples, seed=place.plan.config.seed)
+    adapters = cell.inputs[1:3]
+    rules = make_rules(_phrases(place), [example.response for example in examples])
+    endpoint = place.endpoint()
+    progress = place.progress(2 * len(examples))
+    responses = []
+    for half, member, reference in zip(halves, adapters, reversed(adapters), strict=True):
+        pairs = [_response_pair(endpoint.render_chat, example) for example in half]
+        own = endpoint.token_logprobs(member, pairs, progress=progress)
+        other = endpoint.token_logprobs(reference, pairs, progress=progress)
+        responses += [
+            ScoredResponse(e.example_id, e.prompt, a, b, tuple(find_content(text, rules)))
+            for e, (_, text), a, b in zip(half, pairs, own, other, strict=True)
+        ]
+    measured = measure_memorization(responses, seed=place.plan.config.seed)
+    described = _estimates(measured) | {
+        "n_examples": len(responses),
+        "n_tokens": measured.n_tokens,
+        "n_content_tokens": measured.n_content_tokens,
+    }
+    write_json(place.folder / "memorisation.json", described)
+
+
+def _response_pair(render_chat: Any, example: Example) -> tuple[str, str]:
+    """Return prompt and response as the adapter was trained on them."""
+    user = {"role": "user", "content": example.prompt}
+    context = render_chat([user])
+    whole = render_chat([user, {"role": "assistant", "content": example.response}])
+    return context, whole.removeprefix(context)
+
+
+def _estimates(record: Any) -> dict[str, Any]:
+    """Return the estimates of a dataclass as JSON, by name."""
+    named = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+    return {n: estimate_json(v) for n, v in named.items() if isinstance(v, Estimate)}
+
+
+def estimate_json(estimate: Estimate) -> dict[str, Any]:
+    """Return an estimate as `value`, `ci95` and `n`; null where it is undefined."""
+    is_defined = estimate.value == estimate.value
+    has_interval = is_defined and estimate.low == estimate.low
+    return {
+        "value": estimate.value if is_defined else None,
+        "ci95": [estimate.low, estimate.high] if has_interval else None,
+        "n": estimate.n,
+    }
