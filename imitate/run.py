@@ -36,7 +36,17 @@ from imitate.store import (
 __all__ = ["CellTiming", "Finished", "execute_plan", "find_finished"]
 
 _TORCH = ("torch", "transformers", "peft", "tokenizers")
-_ENGINE = ("imitate.serve", "imitate.engine", "imitate.models", "imitate.tokens")
+_ENGINE = (
+    "imitate.adapters",
+    "imitate.decoding",
+    "imitate.engine",
+    "imitate.kvcache",
+    "imitate.models",
+    "imitate.network",
+    "imitate.scoring",
+    "imitate.serve",
+    "imitate.tokens",
+)
 _ANSWERS = ("evals.factuality", "evals.extraction", "evals.answers")
 # What decides a stage's output, beside its binding to cells; a change recomputes its cells.
 _MODULES: dict[Stage, tuple[str, ...]] = {
@@ -235,7 +245,8 @@ class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
             for cell in self.plan.cells
             if cell.stage is Stage.TRAIN and cell.group == group and cell.name in self.done
         }
-        return open_endpoint(base, config.serve, config.lab, adapters)
+        ref = resolve_model(base.model, config.lab)
+        return open_endpoint(config.serve, ref, adapters, chat_template=base.chat_template)
 
 
 def _compute(
