@@ -18,7 +18,7 @@ from evals.records import (
     read_records,
     write_records,
 )
-from imitate.config import OutputsTeacher
+from imitate.config import OracleTeacher, OutputsTeacher
 from imitate.plan import TEACHER, Cell, imitated_mix
 from imitate.stages.workplace import Workplace
 
@@ -58,8 +58,8 @@ def write_completions(cell: Cell, place: Workplace) -> None:
             for name in cell.inputs[1:3]
         )
         completions = pad_completions(base, teacher, arm=ARM)
-    elif "teacher" in params and isinstance(place.plan.config.teacher, OutputsTeacher):
-        completions = _recorded(shard, place.plan.config.teacher)
+    elif _is_answered_without_model(cell, place):
+        completions = _told_by_teacher(cell, place, shard)
     else:
         completions = generate_completions(
             _endpoint(cell, place),
@@ -95,8 +95,13 @@ def write_capability(cell: Cell, place: Workplace) -> None:
 
     task = place.plan.task(cell.params["task"])
     items = place.items(task.name)
-    lm = endpoint_lm(_endpoint(cell, place), _model(cell))
     format_ = Format(cell.params["format"])
+    if _is_answered_without_model(cell, place):
+        asked = answered_items(items, task.few_shot)
+        scores = score_answers(asked, _told_by_teacher(cell, place, asked))
+        write_records(place.folder / "scores.parquet", scores, Score)
+        return
+    lm = endpoint_lm(_endpoint(cell, place), _model(cell))
     if isinstance(task.source, LmEvalItems):
         scores = run_lm_eval_task(
             lm,
@@ -211,16 +216,32 @@ class _StylePrompted:
         return self.endpoint.token_logprobs(model, pairs, progress=progress)
 
 
-def _recorded(items: Sequence[Item], teacher: OutputsTeacher) -> list[Completion]:
-    """Return the recorded outputs on these items' prompts; a prompt without one has failed."""
-    from imitate.outputs import read_outputs
+def _is_answered_without_model(cell: Cell, place: Workplace) -> bool:
+    teacher = place.plan.config.teacher
+    return "teacher" in cell.params and isinstance(teacher, OutputsTeacher | OracleTeacher)
 
-    texts = read_outputs(teacher, [item.prompt for item in items])
+
+def _told_by_teacher(cell: Cell, place: Workplace, items: Sequence[Item]) -> list[Completion]:
+    """Return what recorded outputs or the oracle say; a prompt without an output has failed."""
+    config, sample = place.plan.config, cell.params.get("sample", 0)
+    texts: Sequence[str | None]
+    if isinstance(config.teacher, OracleTeacher):
+        from imitate.lab.oracle import oracle_answers
+        from imitate.lab.world import make_world
+
+        world = make_world(config.lab.world_seed)
+        rate, seed = config.teacher.error_rate, config.seed + sample
+        texts = oracle_answers(items, world, error_rate=rate, seed=seed)
+    else:
+        from imitate.outputs import read_outputs
+
+        assert isinstance(config.teacher, OutputsTeacher), config.teacher
+        texts = read_outputs(config.teacher, [item.prompt for item in items])
     return [
         Completion(
             item_id=item.item_id,
             arm=ARM,
-            format=Format.CHAT,
+            format=Format(cell.params["format"]),
             text=text or "",
             n_tokens=0,
             finish_reason="error" if text is None else "stop",
