@@ -255,8 +255,8 @@ def _hub_commit(name: str) -> str:
     from huggingface_hub import HfApi, constants, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
-    # The client's HTTP library has changed between its releases: its error is taken from the client.
-    http_error = next(one for one in HfHubHTTPError.__mro__ if one.__name__ == "HTTPError")
+    # The hub client has changed its HTTP library between releases: take the error that it raises.
+    http_error: Any = next(one for one in HfHubHTTPError.__mro__ if one.__name__ == "HTTPError")
     try:
         if not constants.HF_HUB_OFFLINE:
             return str(HfApi().model_info(name, timeout=10).sha)
