@@ -57,9 +57,9 @@ def render_prompts(
     *,
     system: str = "",
 ) -> list[str]:
-    """Return each item's prompt, as text that a model continues.
+    r"""Return each item's prompt, as text that a model continues.
 
-    Plain is `Q: ...\\nA: ...\\n` for each few-shot item, then `Q: ...\\nA:`. Chat is the chat
+    Plain is `Q: ...\nA: ...\n` for each few-shot item, then `Q: ...\nA:`. Chat is the chat
     template of the model, with a system message if given and without few-shot items.
 
     Raises:
@@ -122,7 +122,7 @@ def _termination(arm: str, format: Format, group: Sequence[Completion]) -> Termi
     finished = [one for one in group if one.finish_reason != "error"]
     reasons = [one.finish_reason for one in finished]
     n = len(finished)
-    lengths = [one.n_tokens for one in finished] or [np.nan]
+    lengths = [float(one.n_tokens) for one in finished] or [np.nan]
     low, lower, middle, upper, high = np.quantile(lengths, (0.05, 0.25, 0.5, 0.75, 0.95)).tolist()
     return Termination(
         arm=arm,
