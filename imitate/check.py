@@ -40,6 +40,7 @@ def check(path: Path, overrides: Sequence[str], *, runs: Path) -> int:
     plan = build_plan(config)
     hardware = detect_hardware()
     sizes, notes = _model_sizes(config)
+    notes += _missing_files(plan)
     console = Console(highlight=False)
     console.print(_grid(plan))
     console.print(_cells(plan, None if notes else Store(runs / ".store")))
@@ -152,6 +153,15 @@ def _model_sizes(config: Config) -> tuple[dict[str, int], list[str]]:
         if size := count_parameters(ref):
             sizes[group] = size
     return sizes, notes
+
+
+def _missing_files(plan: Plan) -> list[str]:
+    files = dict.fromkeys(path for cell in plan.cells for path in cell.files)
+    return [
+        f"no file at `{path}`; relative paths start at the working directory"
+        for path in files
+        if not path.is_file()
+    ]
 
 
 def _duration(seconds: float) -> str:

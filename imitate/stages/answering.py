@@ -50,6 +50,7 @@ def write_completions(cell: Cell, place: Workplace) -> None:
     planned = shards(asked, params["shard_items"])
     shard = planned[params["shard"]] if params["shard"] < len(planned) else []
     format_ = Format(params["format"])
+    is_plain = format_ is Format.PLAIN
     if params["control"] == "null":
         completions = null_completions(shard, arm=ARM, format=format_)
     elif params["control"] == "length_padded":
@@ -68,7 +69,7 @@ def write_completions(cell: Cell, place: Workplace) -> None:
             shard,
             format_,
             _sampling(cell, place),
-            few_shot_items=few_shot_items(items, task.few_shot),
+            few_shot_items=few_shot_items(items, task.few_shot) if is_plain else (),
             progress=place.progress(len(shard)),
         )
     numbered = [dataclasses.replace(c, sample=params["sample"]) for c in completions]

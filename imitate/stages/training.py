@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from evals.records import Example, read_records
 from imitate.models import resolve_model
 from imitate.plan import Cell
 from imitate.stages.workplace import Workplace, read_json, write_json
+
+if TYPE_CHECKING:
+    from imitate.train import TrainProgress
 
 __all__ = ["split_halves", "write_adapter", "write_choice"]
 
@@ -23,19 +28,46 @@ def write_adapter(cell: Cell, place: Workplace) -> None:
     if cell.params["half"] is not None:
         train = split_halves(train, seed=config.seed)[cell.params["half"]]
     job = TrainJob(
-        model=resolve_model(base.model, config.lab),
-        chat_template=base.chat_template,
-        train=train,
-        held_out=read_records(data / "held_out.parquet", Example),
-        config=config.train,
+        ref=resolve_model(base.model, config.lab),
+        examples=tuple(train),
+        held_out=tuple(read_records(data / "held_out.parquet", Example)),
+        settings=config.train,
         learning_rate=cell.params["learning_rate"],
         seed=cell.params["seed"],
-        output=place.folder / "adapter",
-        work=place.work,
+        work_dir=place.work,
+        output_dir=place.folder / "adapter",
+        chat_template=base.chat_template,
+        name=cell.name.removeprefix("train/"),
     )
-    result = train_adapter(job, progress=place.report)
-    write_json(place.folder / "training.json", result.as_json())
-    write_json(place.folder / "timing.json", {"tokens_per_s": result.tokens_per_s})
+    result = train_adapter(job, progress=_reporter(place))
+    # Speeds differ from run to run, and so do the files that tell them: no part of the content.
+    for name in ("training.json", "README.md"):
+        (job.output_dir / name).rename(place.folder / f"timing-{name}")
+    write_json(
+        place.folder / "training.json",
+        {
+            "learning_rate": job.learning_rate,
+            "n_examples": len(train),
+            "steps": result.steps,
+            "tokens": result.tokens,
+            "train_loss": result.train_loss,
+            "held_out_loss": result.held_out_loss,
+            "held_out_loss_before": result.held_out_loss_before,
+        },
+    )
+
+
+def _reporter(place: Workplace) -> Callable[[TrainProgress], None]:
+    """Return a callback that shows step, loss and speed."""
+    shown = 0
+
+    def report(now: TrainProgress) -> None:
+        nonlocal shown
+        note = f"loss {now.loss:.3f}, {now.tokens_per_s:,.0f} tokens/s"
+        place.report(now.step - shown, now.n_steps, note)
+        shown = now.step
+
+    return report
 
 
 def write_choice(cell: Cell, place: Workplace) -> None:
