@@ -1,7 +1,7 @@
 """Does the verdict find what was planted? Simulated scores, no model, the real decision code.
 
-    python benchmarks/verdict_simulation.py                     # the tables of docs/verdict.md
-    python benchmarks/verdict_simulation.py --simulations 40    # a quick look
+    OMP_NUM_THREADS=1 python benchmarks/verdict_simulation.py    # the tables of docs/verdict.md
+    python benchmarks/verdict_simulation.py --simulations 40     # a quick look
 
 Two tables. *Verdicts*: in every planted world each axis gets the number of items that
 `evals.power.items_to_resolve` asks for; how often is the verdict right, wrong, unresolved?
@@ -311,6 +311,13 @@ def _two_stages(
     return _percentile(table[drawn, items].mean(axis=(1, 2)))
 
 
+def simulate(task: WorldTask | CoverageTask) -> dict[str, object]:
+    """One row of either table; told on stderr when it is done."""
+    row = simulate_world(task) if isinstance(task, WorldTask) else simulate_coverage(task)
+    print(json.dumps(row), file=sys.stderr, flush=True)
+    return row
+
+
 def world_tasks(simulations: int, resamples: int) -> list[WorldTask]:
     """The rows of the table of verdicts."""
     return [WorldTask(w, icc, simulations, resamples) for w in WORLDS for icc in CORRELATIONS]
@@ -371,15 +378,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run both tables, print them as Markdown, and write all numbers as JSON."""
     parser = argparse.ArgumentParser(description="Does the verdict find what was planted?")
     parser.add_argument("--simulations", type=int, default=2000, help="for each row")
-    parser.add_argument("--resamples", type=int, default=1000, help="in each bootstrap")
+    parser.add_argument("--resamples", type=int, default=500, help="in each bootstrap")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path, help="where to write all numbers")
     options = parser.parse_args(arguments)
     size = (options.simulations, options.resamples)
     started = time.monotonic()
     with ProcessPoolExecutor(options.processes) as pool:
-        coverage = list(pool.map(simulate_coverage, coverage_tasks(*size)))
-        verdicts = list(pool.map(simulate_world, world_tasks(*size)))
+        rows = list(pool.map(simulate, [*world_tasks(*size), *coverage_tasks(*size)]))
+    verdicts = [row for row in rows if "world" in row]
+    coverage = [row for row in rows if "world" not in row]
     print(as_markdown(verdicts, VERDICT_COLUMNS), end="\n\n")
     print(as_markdown(coverage, COVERAGE_COLUMNS), end="\n\n")
     about = {

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 
@@ -104,7 +104,7 @@ class Bounds:
         gain_lower: Lower bound of I - B.
         gain_upper: Upper bound of I - B.
         family_lower: Lower bound of I - B at alpha over the number of substance axes.
-        loss_uppers: Upper bounds of I - B, both in the same format, by format.
+        loss_uppers: Upper bounds of I - B in every format that both answered in.
         closing_lower: Lower bound of (I - B) - c (T - B).
         closing_upper: Its upper bound.
         lead_lower: Lower bound of T - B.
@@ -212,7 +212,7 @@ def decide(bounds: Bounds, rule: Rule) -> Decision:
     is_informative = bounds.lead_lower is None or bounds.lead_lower >= 2 * rule.margin
     if bounds.base_over_floor is not None and bounds.base_over_floor <= 0:
         return Decision.UNINFORMATIVE
-    if max(bounds.gain_upper, *bounds.loss_uppers) < -rule.margin:
+    if bounds.loss_uppers and max(bounds.gain_upper, *bounds.loss_uppers) < -rule.margin:
         return Decision.LOSS
     if is_informative and bounds.gain_upper < rule.margin:
         return Decision.NO_GAIN
@@ -268,6 +268,24 @@ class _Joint:
             result = average_over_seeds(result, list(imitator * self.sample.values[seeds]))
         return result
 
+    @cached_property
+    def same_format(self) -> dict[Format, Contrast]:
+        """Imitator minus base, both in the same format, by format."""
+        return {f: self.of(imitator=1, base=-1, at=f) for f in self.shared_formats}
+
+    def value_of(self, arms: Sequence[str], at: Format | None = None) -> float:
+        """The axis value of a role, averaged over its arms."""
+        return float(self.sample.values[[self._cell(arm, at) for arm in arms]].mean())
+
+    def teacher_value(self, at: Format | None = None) -> float | None:
+        """The teacher's axis value; None where it has none."""
+        teacher = self.roles.teacher
+        if self.published is not None:
+            return self.published.value if at is None else None
+        if teacher is None or (at is not None and (teacher, at) not in self.column):
+            return None
+        return self.value_of([teacher], at)
+
     def _cell(self, arm: str, at: Format | None) -> int:
         return self.column[arm, at or self.data.best_format[arm]]
 
@@ -317,9 +335,9 @@ def _decided(joint: _Joint) -> AxisDecision:
         axis=joint.data.axis,
         decision=decision,
         reason=_reason(decision, bounds, rule),
-        imitator=joint.of(imitator=1).value,
-        base=joint.of(base=1).value,
-        teacher=joint.of(teacher=1).value if has_teacher else None,
+        imitator=joint.value_of(joint.roles.imitator),
+        base=joint.value_of([joint.roles.base]),
+        teacher=joint.teacher_value(),
         difference=gain.value,
         difference_ci95=gain.interval(),
         lead=None if lead is None else lead.value,
@@ -328,7 +346,7 @@ def _decided(joint: _Joint) -> AxisDecision:
         gap_closed_ci95=ratio_ci95,
         bounds=bounds,
         best_format=_best_formats(joint),
-        by_format={f: _format_values(joint, f) for f in joint.shared_formats},
+        by_format={f: _format_values(joint, f) for f in joint.same_format},
         n_items=joint.sample.n_items,
         n_clusters=joint.sample.n_clusters,
         n_failed=joint.sample.n_dropped,
@@ -342,12 +360,11 @@ def _bounds(
     joint: _Joint, gain: Contrast, lead: Contrast | None, closing: Contrast | None
 ) -> Bounds:
     alpha, floor = joint.rule.alpha, joint.data.floor
-    same_format = [joint.of(imitator=1, base=-1, at=f) for f in joint.shared_formats]
     return Bounds(
         gain_lower=gain.lower(alpha),
         gain_upper=gain.upper(alpha),
         family_lower=gain.lower(alpha / len(SUBSTANCE)),
-        loss_uppers=tuple(c.upper(alpha) for c in same_format),
+        loss_uppers=tuple(c.upper(alpha) for c in joint.same_format.values()),
         closing_lower=None if closing is None else closing.lower(alpha),
         closing_upper=None if closing is None else closing.upper(alpha),
         lead_lower=None if lead is None else lead.lower(alpha),
@@ -377,12 +394,11 @@ def _best_formats(joint: _Joint) -> dict[str, Format]:
 
 
 def _format_values(joint: _Joint, at: Format) -> FormatValues:
-    difference = joint.of(imitator=1, base=-1, at=at)
-    has_teacher = (joint.roles.teacher, at) in joint.column
+    difference = joint.same_format[at]
     return FormatValues(
-        base=joint.of(base=1, at=at).value,
-        imitator=joint.of(imitator=1, at=at).value,
-        teacher=joint.of(teacher=1, at=at).value if has_teacher else None,
+        base=joint.value_of([joint.roles.base], at),
+        imitator=joint.value_of(joint.roles.imitator, at),
+        teacher=joint.teacher_value(at),
         difference=difference.value,
         difference_ci95=difference.interval(),
     )

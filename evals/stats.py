@@ -227,8 +227,15 @@ class Contrast:
         """
         if self.standard_error == 0:
             return self.value
-        level = ndtr(stdtrit(self.degrees_of_freedom, probability) * self.widening)
-        return float(np.quantile(self.draws, level))
+        level = float(ndtr(stdtrit(self.degrees_of_freedom, probability) * self.widening))
+        ranked = self._ranked_draws
+        below, part = divmod(level * (len(ranked) - 1), 1)
+        pair = ranked[int(below)], ranked[min(int(below) + 1, len(ranked) - 1)]
+        return float(pair[0] + part * (pair[1] - pair[0]))
+
+    @cached_property
+    def _ranked_draws(self) -> FloatArray:
+        return np.sort(self.draws)
 
     def _reach(self, distance: float, alpha: float) -> float:
         """The distance from value to bound, with sparse data and training seeds accounted for.
@@ -379,7 +386,7 @@ def _strata(is_asked: npt.NDArray[np.bool_]) -> IntArray:
         if (smallest == label).all():
             break
         label = smallest
-    return _codes(label[is_asked.argmax(axis=1)])
+    return _codes(label[is_asked.argmax(axis=1)]) if len(label) else np.zeros(0, dtype=np.int64)
 
 
 def _resampled_values(sample: ClusterSums, rng: np.random.Generator, rows: int) -> FloatArray:
