@@ -67,8 +67,9 @@ class Engine:
         return (BASE, *self._adapters.names)
 
     def render_chat(self, messages: Sequence[Message]) -> str:
-        """Return the prompt text of a chat, up to where the assistant begins to answer."""
-        return render_chat(self.tokenizer, messages)
+        """Return a chat as prompt text; whole where its last turn is the assistant's."""
+        is_finished = messages[-1]["role"] == "assistant"
+        return render_chat(self.tokenizer, messages, is_finished=is_finished)
 
     @torch.inference_mode()
     def generate(
