@@ -1,0 +1,92 @@
+"""What a user sees of each command: exit codes, messages, no traceback."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imitate.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_a_missing_config_is_told_in_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = told(capsys, "run", "no-such.yaml")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: no config file at `no-such.yaml`")
+    assert "Traceback" not in err
+
+
+def test_a_wrong_override_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(ROOT / "configs" / "quickstart.yaml")
+    code, _, err = told(capsys, "check", config, "--set", "train.lora_rank=0")
+    assert code == 2
+    assert "`train.lora_rank` must be at least 1, got 0" in err
+    assert "--> --set train.lora_rank=0" in err
+
+
+def test_check_needs_a_config_or_asks_for_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = told(capsys, "check")
+    assert code == 2
+    assert "hint: imitate check CONFIG" in err
+    code, out, _ = told(capsys, "check", "--schema")
+    assert code == 0
+    assert "properties" in json.loads(out)
+
+
+def test_check_touches_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = told(capsys, "check", str(ROOT / "configs" / "quickstart.yaml"))
+    assert code == 0
+    assert "what the planned items can resolve" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_names_a_model_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(ROOT / "configs" / "quickstart.yaml")
+    _, out, _ = told(capsys, "check", config, "--set", "bases.0.model=./no-model")
+    assert "no model folder at `./no-model`" in " ".join(out.split())
+
+
+def test_report_of_no_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = told(capsys, "report", str(tmp_path))
+    assert code == 2
+    assert "no results in" in err
+
+
+def test_the_published_schema_is_the_current_one() -> None:
+    from imitate.configfile import config_schema
+
+    published = (ROOT / "configs" / "schema.json").read_text(encoding="utf-8")
+    assert json.loads(published) == json.loads(config_schema())
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(ROOT.glob("configs/*.yaml")) + sorted(ROOT.glob("configs/paper/*.yaml")),
+    ids=lambda p: p.name,
+)
+def test_every_config_passes_check(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, "check", str(path))[0] == 0
+    assert "imitate run configs/" in path.read_text(encoding="utf-8")
+
+
+def test_completion_knows_the_verbs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "imitate.cli", "--print-completion", "bash"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert "doctor" in done.stdout
