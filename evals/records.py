@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from evals.errors import RecordError
 
 __all__ = [
+    "DOCUMENT",
     "SCHEMA_VERSION",
     "Axis",
     "Completion",
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+
+DOCUMENT = "document"
+"""Category of an example that is a plain document."""
 
 
 class Axis(StrEnum):
@@ -66,7 +70,8 @@ class Example:
     """One imitation example: a prompt and the response to be imitated.
 
     `support` names what the response states or exercises, such as `entity|attribute` or a skill,
-    so that overlap with the evaluation is exact where the source knows it.
+    so that overlap with the evaluation is exact where the source knows it. A plain document, with
+    nothing to answer, has an empty prompt and the category `DOCUMENT`.
     """
 
     example_id: str
@@ -75,6 +80,11 @@ class Example:
     source: str
     category: str = ""
     support: tuple[str, ...] = ()
+
+    @property
+    def is_document(self) -> bool:
+        """Whether this is a plain document, to be learned whole."""
+        return not self.prompt and self.category == DOCUMENT
 
 
 @dataclasses.dataclass(frozen=True)

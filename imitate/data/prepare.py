@@ -136,6 +136,7 @@ def _mix(funnel: Funnel, data: DataConfig, keys: Hashes) -> Strata | None:
 def _hold_out(funnel: Funnel, data: DataConfig, keys: Hashes, seed: int) -> Ints:
     """Move the held-out prompts' rows out of training, and return them in order."""
     rows = funnel.rows()
+    rows = rows[funnel.table.rows["prompt_chars"][rows] > 0]  # documents answer no prompt
     prompts = funnel.table.rows["prompt"][rows]
     is_held_out = np.zeros(len(funnel.left), np.bool_)
     is_held_out[rows] = hold_out(prompts, data.held_out, data.max_held_out, seed)

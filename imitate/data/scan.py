@@ -184,7 +184,8 @@ def _normalise(example: Example, counts: FirstSteps) -> Example:
 
 def _first_fault(example: Example, data: DataConfig) -> str:
     response = example.response.strip()
-    if not example.prompt.strip() or not response or len(response) < data.min_response_chars:
+    has_prompt = bool(example.prompt.strip()) or example.is_document
+    if not has_prompt or not response or len(response) < data.min_response_chars:
         return "empty"
     if len(example.prompt) + len(example.response) > data.max_chars:
         return "too_long"
