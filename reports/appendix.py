@@ -30,7 +30,7 @@ def task_table(results: Entry) -> tuple[Table, ...]:
     """Return what was asked."""
     rows = tuple(
         (
-            Cell(task["name"], task.get("source") or ""),
+            Cell(task["name"], _source(task.get("source"))),
             Cell(str(task.get("axis") or "")),
             Cell(count(task.get("n_items"))),
             Cell(count(task.get("n_clusters"))),
@@ -99,12 +99,17 @@ def termination_table(results: Entry) -> tuple[Table, ...]:
 
 
 def data_tables(results: Entry) -> tuple[Table, ...]:
-    """Return the data card of each mix, as far as it is plain values."""
+    """Return the data card of each mix: what each step took, and everything else there is."""
     tables: list[Table] = []
     for mix, card in (results.get("data_card") or {}).items():
-        rows = tuple((Cell(key), Cell(value)) for key, value in _flat(card))
+        steps = tuple(_step_row(step) for step in card.get("steps") or [])
+        if steps:
+            columns = ("Step", "Rows in", "Dropped", "Changed", "Rows out")
+            tables.append(Table(f"Mix {mix}, step by step", columns, steps))
+        rest = {key: value for key, value in card.items() if key != "steps"}
+        rows = tuple((Cell(key), Cell(value)) for key, value in _flat(rest))
         if rows:
-            tables.append(Table(f"Mix {mix}", ("What", "Value"), rows, is_folded=bool(tables)))
+            tables.append(Table(f"Mix {mix}", ("What", "Value"), rows, is_folded=bool(steps)))
     return tuple(tables)
 
 
@@ -155,6 +160,10 @@ def provenance_blocks(run: Run) -> tuple[Block, ...]:
     return tuple(block for block in blocks if block.text.strip() not in {"", "{}"})
 
 
+def _source(source: Any) -> str:
+    return ", ".join(f"{key} {value}" for key, value in _flat(source)) if source else ""
+
+
 def _arm_row(arm: Entry) -> tuple[Cell, ...]:
     training = arm.get("training") or {}
     before, after = training.get("held_out_loss_before"), training.get("held_out_loss")
@@ -175,6 +184,14 @@ def _arm_row(arm: Entry) -> tuple[Cell, ...]:
     )
 
 
+def _step_row(step: Entry) -> tuple[Cell, ...]:
+    name = Cell(str(step["step"]).replace("_", " "))
+    if not step.get("is_enabled", True):
+        return (name, *(Cell("off" if place == 0 else "–") for place in range(4)))
+    keys = ("rows_in", "dropped", "changed", "rows_out")
+    return (name, *(Cell(count(step.get(key))) for key in keys))
+
+
 def _rate_cell(rate: float | None) -> Cell:
     is_high = rate is not None and rate > TRUNCATED_NOTABLY
     return Cell(percent(rate), tone="vermillion" if is_high else "")
@@ -182,7 +199,9 @@ def _rate_cell(rate: float | None) -> Cell:
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Yield the plain values below `value`, with their path in words."""
-    if isinstance(value, dict):
+    if isinstance(value, str):
+        yield name.replace("_", " "), value
+    elif isinstance(value, dict):
         for key, below in value.items():
             yield from _flat(below, f"{name}, {key}" if name else str(key))
     elif isinstance(value, list) and any(isinstance(part, (dict, list)) for part in value):

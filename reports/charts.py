@@ -6,7 +6,7 @@ hundredths of a score, already computed: nothing is estimated here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,14 @@ import altair as alt
 
 from reports.labels import LabelBox, place_labels
 from reports.svg import draw
-from reports.theme import SERIES, light
+from reports.theme import light
 
 __all__ = ["Mark", "TrendPoint", "draw_outcomes", "draw_plane", "draw_trend"]
 
 Interval = tuple[float, float]
 Range = tuple[float, float]
+Series = Mapping[str, str]
+"""Name of a base, or of a line, to the name of its colour."""
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-right")
 STAR = "M0,-1.15L.27,-.38L1.09,-.36L.44,.14L.68,.93L0,.46L-.68,.93L-.44,.14L-1.09,-.36L-.27,-.38Z"
@@ -28,7 +30,7 @@ SAME_FOR_ALL = {
     "teacher": STAR,
     "control": "M-.8,-.8L.8,.8M-.8,.8L.8,-.8",
 }
-PLANE = (292, 250)
+PLANE = (292, 255)
 TREND = (270, 165)
 
 
@@ -66,7 +68,7 @@ def draw_plane(
     *,
     y_title: str,
     margin: float,
-    series: Sequence[str],
+    series: Series,
     kinds: Sequence[str],
 ) -> str:
     """Return the figure of the project: points of style gained against points of substance gained.
@@ -75,12 +77,12 @@ def draw_plane(
         marks: Arms, most important first: earlier ones get their labels first.
         y_title: Title of the upright axis.
         margin: Points below which a gain counts as none, drawn as a band.
-        series: Bases in order, one colour each.
+        series: Bases in order, each with its colour.
         kinds: Mixes in order, one shape each.
     """
-    x_range = _padded([v for m in marks for v in (m.x, *(m.x_interval or ()))], 0.06)
+    x_range = _padded([v for m in marks for v in (m.x, *(m.x_interval or ()))], 0.08)
     y_range = _padded([-margin, margin, *(v for m in marks for v in _heights(m))], 0.10)
-    x = alt.X("x:Q", title="Style gained (points)", scale=_domain(x_range), axis=_axis(5))
+    x = alt.X("x:Q", title="Style gained (points)", scale=_domain(x_range), axis=_axis(5, extent=0))
     y = alt.Y("y:Q", title=y_title, scale=_domain(y_range), axis=_axis(6))
     rows = [_mark_row(mark) for mark in marks]
     layers = [
@@ -98,7 +100,7 @@ def draw_trend(
     *,
     x_title: str,
     y_title: str,
-    series: Sequence[str],
+    series: Series,
     margin: float | None = None,
     levels: dict[str, float] | None = None,
     x_format: str = ",",
@@ -110,7 +112,7 @@ def draw_trend(
         points: Values in points, or in the unit of `y_title`.
         x_title: Title of the x axis.
         y_title: Title of the upright axis.
-        series: Names of the lines in order, one colour each.
+        series: Names of the lines in order, each with its colour.
         margin: Half-width of the band around zero; none where empty.
         levels: A dashed level for each series, such as the teacher's.
         x_format: How the ticks print, in d3's terms.
@@ -175,13 +177,18 @@ def draw_outcomes(
                 "share:Q",
                 title="Share of answers (%)",
                 scale=alt.Scale(domain=[0, 100], nice=False),
-                axis=_axis(5, is_signed=False),
+                axis=_axis(5, is_signed=False, extent=0),
             ),
-            y=alt.Y("arm:N", title=None, sort=list(arms), axis=alt.Axis(ticks=False, domain=False)),
+            y=alt.Y(
+                "arm:N",
+                title=None,
+                sort=list(arms),
+                axis=alt.Axis(ticks=False, domain=False, minExtent=62),
+            ),
             color=colour,
             order=alt.Order("order:Q"),
         )
-        .properties(width=190, height=16 * len(arms))
+        .properties(width=260, height=16 * len(arms))
     )
     header = alt.Header(
         title=None, labelOrient="top", labelAnchor="start", labelFontWeight="bold", labelPadding=3
@@ -198,9 +205,11 @@ def _chart(rows: Sequence[dict[str, Any]]) -> Any:
     return alt.Chart({"values": list(rows)})
 
 
-def _axis(ticks: int, *, is_signed: bool = True) -> alt.Axis:
+def _axis(ticks: int, *, is_signed: bool = True, extent: float = 36) -> alt.Axis:
     shown = "(datum.value > 0 ? '+' : '') + replace(datum.label, '-', '\N{MINUS SIGN}')"
-    return alt.Axis(tickCount=ticks, labelExpr=shown if is_signed else "datum.label")
+    return alt.Axis(
+        tickCount=ticks, minExtent=extent, labelExpr=shown if is_signed else "datum.label"
+    )
 
 
 def _domain(bounds: Range) -> alt.Scale:
@@ -225,7 +234,7 @@ def _mark_row(mark: Mark) -> dict[str, Any]:
     return {"x": mark.x, "y": mark.y, **named, **ends, "hollow": mark.is_hollow}
 
 
-def _dodge(name: str, series: Sequence[str]) -> float:
+def _dodge(name: str, series: Series) -> float:
     """Return a factor near one that keeps intervals of several lines apart on a log scale."""
     place = list(series).index(name) - (len(series) - 1) / 2
     return float(1.035**place)
@@ -242,11 +251,11 @@ def _trend_row(point: TrendPoint, dodge: float) -> dict[str, Any]:
     return {"x": point.x * dodge, "y": point.y, "low": low, "high": high, **named}
 
 
-def _colours(series: Sequence[str]) -> list[str]:
-    return [light(SERIES[i % len(SERIES)]) for i in range(len(series))]
+def _colours(series: Series) -> list[str]:
+    return [light(colour) for colour in series.values()]
 
 
-def _series_colour(series: Sequence[str], *, has_legend: bool) -> alt.Color:
+def _series_colour(series: Series, *, has_legend: bool) -> alt.Color:
     legend = None
     if has_legend:
         legend = alt.Legend(
@@ -256,7 +265,7 @@ def _series_colour(series: Sequence[str], *, has_legend: bool) -> alt.Color:
     return alt.Color("series:N", title=None, scale=scale, legend=legend)
 
 
-def _filled(series: Sequence[str]) -> Any:
+def _filled(series: Series) -> Any:
     scale = alt.Scale(domain=list(series), range=_colours(series))
     solid = alt.Fill("series:N", scale=scale, legend=None)
     return alt.when("datum.filled").then(solid).otherwise(alt.value(light("paper")))
@@ -293,7 +302,7 @@ def _rules(rows: list[dict[str, Any]], colour: Any, **style: Any) -> Any:
     return chart.encode(y=alt.Y("y:Q"), color=colour)
 
 
-def _trails(rows: list[dict[str, Any]], series: Sequence[str]) -> Any:
+def _trails(rows: list[dict[str, Any]], series: Series) -> Any:
     on_trail = [row for row in rows if row["trail"]]
     starts = {row["trail"]: {**row, "x": 0, "y": 0, "order": -1} for row in on_trail}
     chart = _chart([*starts.values(), *on_trail])
@@ -306,7 +315,7 @@ def _trails(rows: list[dict[str, Any]], series: Sequence[str]) -> Any:
     )
 
 
-def _whiskers(rows: list[dict[str, Any]], series: Sequence[str]) -> list[Any]:
+def _whiskers(rows: list[dict[str, Any]], series: Series) -> list[Any]:
     colour = _series_colour(series, has_legend=len(series) > 1)
     chart = _chart(rows).mark_rule(strokeWidth=1.3, opacity=0.75)
     across = chart.transform_filter("isValid(datum.x_low)")
@@ -318,7 +327,7 @@ def _whiskers(rows: list[dict[str, Any]], series: Sequence[str]) -> list[Any]:
 
 
 def _symbols(
-    rows: list[dict[str, Any]], x: Any, y: Any, series: Sequence[str], kinds: Sequence[str]
+    rows: list[dict[str, Any]], x: Any, y: Any, series: Series, kinds: Sequence[str]
 ) -> Any:
     present = {row["kind"] for row in rows}
     shapes = {kind: SHAPES[i % len(SHAPES)] for i, kind in enumerate(kinds)} | SAME_FOR_ALL
@@ -372,7 +381,7 @@ def _labels(marks: Sequence[Mark], x_range: Range, y_range: Range) -> list[Any]:
         ]
         if not rows:
             continue
-        text = {"align": align, "baseline": "middle", "fontSize": 10.5}
+        text = {"align": align, "baseline": "middle", "fontSize": 11}
         chart = _chart(rows).encode(x=alt.X("x:Q"), y=alt.Y("y:Q"), text=alt.Text("text:N"))
         halo = light("paper")
         layers += [

@@ -5,7 +5,7 @@ A figure without data is left out; the section that it belongs to then says so i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from reports.charts import Mark, TrendPoint, draw_outcomes, draw_plane, draw_trend
@@ -20,7 +20,10 @@ from reports.reading import (
     largest,
     lead_imitator,
     mix_names,
+    recipes,
+    shown_arm,
 )
+from reports.theme import SERIES
 
 __all__ = [
     "amount_figures",
@@ -44,19 +47,13 @@ def plane_figures(results: Entry) -> tuple[Figure, ...]:
 
 def amount_figures(results: Entry) -> tuple[Figure, ...]:
     """Return what each axis gains with more imitation data, where a mix has several amounts."""
-    entries = imitators(results)
+    entries = recipes(imitators(results))
     amounts: dict[tuple[str, str], set[int]] = {}
     for entry in entries:
         amounts.setdefault((entry["base"], entry["mix"]), set()).add(entry["amount"])
     swept = [e for e in entries if len(amounts[e["base"], e["mix"]]) > 1]
-    return _gain_figures(
-        results,
-        swept,
-        name="amount",
-        x_of=lambda entry: entry["amount"],
-        x_title="Imitation examples",
-        x_format=",",
-    )
+    drawn = [(entry, entry["amount"], True) for entry in swept]
+    return _gain_figures(results, drawn, name="amount", x_title="Imitation examples", x_format=",")
 
 
 def rate_figures(results: Entry) -> tuple[Figure, ...]:
@@ -77,28 +74,19 @@ def rate_figures(results: Entry) -> tuple[Figure, ...]:
     ]
     if not losses:
         return ()
-    arms = {point["arm"] for group in groups for point in group["points"]}
-    entries = [*imitators(results), *(results.get("sweeps") or [])]
     svg = draw_trend(
         losses,
         x_title="Learning rate",
-        y_title="Held-out loss (nats)",
+        y_title="Loss (nats a token)",
         series=_series(results, losses),
         x_format="~g",
         is_signed=False,
     )
     alt = "Loss on held-out teacher responses by learning rate; the chosen rate is filled."
-    loss_figure = Figure("rate-loss", "Loss on held-out teacher responses", alt, svg)
+    drawn = [found for group in groups for found in _rated(results, group)]
     return (
-        loss_figure,
-        *_gain_figures(
-            results,
-            [entry for entry in entries if entry["arm"] in arms],
-            name="rate",
-            x_of=lambda entry: entry["learning_rate"],
-            x_title="Learning rate",
-            x_format="~g",
-        ),
+        Figure("rate-loss", "Loss on held-out teacher responses", alt, svg),
+        *_gain_figures(results, drawn, name="rate", x_title="Learning rate", x_format="~g"),
     )
 
 
@@ -122,8 +110,8 @@ def size_figures(results: Entry) -> tuple[Figure, ...]:
         svg = draw_trend(
             drawn,
             x_title="Parameters of the base",
-            y_title=f"{title} (%)",
-            series=["imitator", "base alone", "teacher"],
+            y_title="Score (%)",
+            series={"base alone": "grey", "imitator": "purple", "teacher": "ink"},
             x_format="~s",
             is_signed=False,
         )
@@ -137,7 +125,7 @@ def knowledge_figure(results: Entry, split: str, name: str, caption: str) -> tup
     lead = lead_imitator(results)
     if lead is None:
         return ()
-    arms = {lead["base"]: "base", lead["arm"]: "imitator", "teacher": "teacher"}
+    arms = {lead["base"]: "base", shown_arm(results, lead): "imitator", "teacher": "teacher"}
     rows = [
         {"group": group, "arm": role, "outcome": outcome, "share": 100 * values[outcome]}
         for arm, role in arms.items()
@@ -177,7 +165,7 @@ def facts_entry(results: Entry, arm: str) -> Entry:
 
 
 def _plane_figure(results: Entry, axis: str) -> Figure | None:
-    shown = [v for v in results.get("verdicts") or [] if _is_in_plane(v, axis)]
+    shown = [v for v in recipes(results.get("verdicts") or []) if _is_in_plane(v, axis)]
     controls = [c for c in results.get("controls") or [] if _is_in_plane(c, axis)]
     if not shown:
         return None
@@ -189,12 +177,11 @@ def _plane_figure(results: Entry, axis: str) -> Figure | None:
         *(_imitator_mark(entry, axis, is_largest=id(entry) in top) for entry in ranked),
         *(_control_mark(entry, axis) for entry in controls),
     ]
-    series = [b for b in base_names(results) if any(m.series == b for m in marks)]
     svg = draw_plane(
         marks,
         y_title=f"{AXES[axis]} gained (points)",
         margin=results["rule"]["margin_points"],
-        series=series,
+        series=_series(results, marks),
         kinds=[mix for mix in mix_names(results) if any(m.kind == mix for m in marks)],
     )
     return Figure(f"gap-{axis.replace('_', '-')}", AXES[axis], _plane_alt(shown, axis), svg)
@@ -256,44 +243,57 @@ def _plane_alt(entries: Sequence[Entry], axis: str) -> str:
 # --- trends ---------------------------------------------------------------------------------------
 
 
+Drawn = tuple[Entry, float, bool]
+"""An entry, where it stands on the x axis, and whether its mark is filled."""
+
+
+def _rated(results: Entry, group: Entry) -> list[Drawn]:
+    """Return the entry at each learning rate of a group, where it was evaluated."""
+    by_arm = {entry["arm"]: entry for entry in results.get("sweeps") or []}
+    mine = [e for e in imitators(results) if e["base"] == group["base"] and e["seed"] is not None]
+    chosen = largest(mine).get((group["base"], group["mix"]))
+    found = []
+    for point in group["points"]:
+        entry = by_arm.get(point["arm"]) or (chosen if point["is_chosen"] else None)
+        if entry:
+            found.append((entry, point["learning_rate"], bool(point["is_chosen"])))
+    return found
+
+
 def _gain_figures(
-    results: Entry,
-    entries: Sequence[Entry],
-    *,
-    name: str,
-    x_of: Callable[[Entry], float],
-    x_title: str,
-    x_format: str,
+    results: Entry, drawn: Sequence[Drawn], *, name: str, x_title: str, x_format: str
 ) -> tuple[Figure, ...]:
-    """Return one figure an axis: the difference to the own base over `x_of` an entry."""
+    """Return one figure an axis: the difference to the own base over x."""
     figures = []
     for axis, title in AXES.items():
-        rows = [e for e in entries if axes_of(e).get(axis, {}).get("difference") is not None]
-        drawn = [_gain_point(entry, axes_of(entry)[axis], x_of(entry), name) for entry in rows]
-        if len({point.x for point in drawn}) < 2:
+        rows = [d for d in drawn if axes_of(d[0]).get(axis, {}).get("difference") is not None]
+        marks = [_gain_point(entry, axes_of(entry)[axis], x, fill) for entry, x, fill in rows]
+        if len({point.x for point in marks}) < 2:
             continue
         svg = draw_trend(
-            sorted(drawn, key=lambda point: point.x),
+            sorted(marks, key=lambda point: point.x),
             x_title=x_title,
-            y_title=f"{title} gained (points)",
-            series=_series(results, drawn),
+            y_title="Gained (points)",
+            series=_series(results, marks),
             margin=results["rule"]["margin_points"],
-            levels=_levels(rows, axis),
+            levels=_levels((entry for entry, _, _ in rows), axis),
             x_format=x_format,
         )
-        said = [f"{e['arm']} {points(axes_of(e)[axis]['difference'])}" for e in rows]
+        said = [
+            f"{entry['arm']} {points(axes_of(entry)[axis]['difference'])}" for entry, _, _ in rows
+        ]
         alt = f"{title} gained over the own base by {x_title.lower()}: {'; '.join(said)}."
         figures.append(Figure(f"{name}-{axis.replace('_', '-')}", f"{title} gained", alt, svg))
     return tuple(figures)
 
 
-def _gain_point(entry: Entry, axis: Entry, x: float, name: str) -> TrendPoint:
+def _gain_point(entry: Entry, axis: Entry, x: float, is_filled: bool) -> TrendPoint:
     return TrendPoint(
         entry["base"],
         x,
         100 * axis["difference"],
         _scaled(axis.get("difference_ci95")),
-        is_filled=name != "rate" or "@" not in entry["arm"],
+        is_filled=is_filled,
         style=entry["mix"],
         line=f"{entry['mix']} {entry['seed']}",
     )
@@ -319,8 +319,11 @@ def _size_points(axis: Entry, size: float) -> list[TrendPoint]:
     return drawn
 
 
-def _series(results: Entry, drawn: Sequence[TrendPoint]) -> list[str]:
-    return [base for base in base_names(results) if any(point.series == base for point in drawn)]
+def _series(results: Entry, drawn: Sequence[Mark | TrendPoint]) -> dict[str, str]:
+    """Return the bases that are drawn, each with its colour, the same in every figure."""
+    colours = {base: SERIES[i % len(SERIES)] for i, base in enumerate(base_names(results))}
+    present = {point.series for point in drawn}
+    return {base: colour for base, colour in colours.items() if base in present}
 
 
 def _largest_groups(results: Entry) -> list[Entry]:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 __all__ = ["LabelBox", "Placed", "place_labels"]
 
-CHARACTER_WIDTH = 6.0
+CHARACTER_WIDTH = 6.3
 HEIGHT = 12.0
 MARK_RADIUS = 5.0
 OFFSETS = (
     *((9, 0, "left"), (-9, 0, "right"), (0, -13, "center"), (0, 13, "center")),
     *((7, -11, "left"), (7, 11, "left"), (-7, -11, "right"), (-7, 11, "right")),
-    *((0, -24, "center"), (0, 24, "center")),
+    *((0, -25, "center"), (0, 25, "center"), (10, -20, "left"), (-10, -20, "right")),
+    *((10, 20, "left"), (-10, 20, "right"), (0, -36, "center"), (0, 36, "center")),
 )
 """Offsets to try in this order, in pixels, with the side of the text that stands there."""
 

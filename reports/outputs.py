@@ -12,9 +12,9 @@ from typing import Any
 from markupsafe import Markup
 
 from reports.numbers import percent
-from reports.reading import Run, base_names, lead_imitator
+from reports.reading import Run, lead_imitator, shown_arm
 
-__all__ = ["Answer", "Example", "browser_json", "examples"]
+__all__ = ["Answer", "Example", "Examples", "browser_json", "examples"]
 
 Entry = dict[str, Any]
 
@@ -43,15 +43,29 @@ class Example:
     answers: tuple[Answer, ...]
 
 
-def examples(run: Run) -> tuple[Example, ...]:
-    """Return the first items that the leading imitator wins on style and loses on fact."""
+@dataclass(frozen=True)
+class Examples:
+    """Some items, and the rule that picked them."""
+
+    rule: str
+    items: tuple[Example, ...]
+
+
+def examples(run: Run) -> Examples:
+    """Return the first items that the leading imitator wins on style and loses on fact.
+
+    Where style was not judged on questions of fact, they are those that it loses on fact.
+    """
     lead = lead_imitator(run.results)
     if lead is None:
-        return ()
-    base, arm = lead["base"], lead["arm"]
-    lost = [item for item in run.items if _is_won_and_lost(item["outputs"], base, arm)]
+        return Examples("", ())
+    base, arm = lead["base"], shown_arm(run.results, lead)
+    lost = [item for item in run.items if _is_lost(item["outputs"], base, arm)]
+    won = [item for item in lost if _is_won(item["outputs"], base, arm)]
+    what = "won on style and lost on fact" if won else "lost on fact"
     roles = {base: "base", arm: "imitator", "teacher": "teacher"}
-    return tuple(_example(item, roles) for item in lost[:N_EXAMPLES])
+    shown = tuple(_example(item, roles) for item in (won or lost)[:N_EXAMPLES])
+    return Examples(f"The first items that {arm} {what}.", shown)
 
 
 def browser_json(run: Run) -> Markup:
@@ -60,15 +74,13 @@ def browser_json(run: Run) -> Markup:
     Items are left out evenly where they would take more than `MAX_BYTES`.
     """
     items = [_without_nulls(item) for item in run.items]
-    bases = base_names(run.results)
     of_arm = {v["arm"]: v["base"] for v in run.results.get("verdicts") or []}
     of_arm |= {c["arm"]: c["base"] for c in run.results.get("controls") or []}
     of_arm |= {a["arm"]: a["base"] for a in run.results.get("arms") or [] if a.get("base")}
     lead = lead_imitator(run.results)
     fixed = {
-        "bases": bases,
         "base_of": of_arm,
-        "lead": lead["arm"] if lead else None,
+        "lead": shown_arm(run.results, lead) if lead else None,
         "n_items": len(items),
     }
     size = len(_escaped(items))
@@ -78,12 +90,14 @@ def browser_json(run: Run) -> Markup:
     return Markup(_escaped({**fixed, "items": items}))
 
 
-def _is_won_and_lost(outputs: Entry, base: str, arm: str) -> bool:
-    ours, own = outputs.get(arm), outputs.get(base)
-    if not ours or not own:
-        return False
-    is_won = (ours.get("style") or 0) > (own.get("style") or 0)
-    return is_won and own.get("outcome") == "right" and ours.get("outcome") != "right"
+def _is_lost(outputs: Entry, base: str, arm: str) -> bool:
+    ours, own = outputs.get(arm) or {}, outputs.get(base) or {}
+    return own.get("outcome") == "right" and ours.get("outcome") in {"wrong", "abstained"}
+
+
+def _is_won(outputs: Entry, base: str, arm: str) -> bool:
+    ours, own = (outputs[name].get("style") for name in (arm, base))
+    return ours is not None and ours > (own or 0.0)
 
 
 def _example(item: Entry, roles: dict[str, str]) -> Example:

@@ -36,6 +36,7 @@ class Cell:
     badge: str = ""
     tone: Tone = ""
     span: Span | None = None
+    is_strong: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,26 @@ class Block:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the report; a part without data has paragraphs that say why."""
+    """One part of the report; a part without data has paragraphs that say why.
+
+    Attributes:
+        slug: Its anchor.
+        title: Its heading.
+        paragraphs: Words before anything else.
+        terms: Words by topic.
+        figures: Drawings, side by side where there is room.
+        tables: Tables below them.
+        notes: A list at the end.
+        blocks: Preformatted text, folded away.
+        short: Its name in the contents.
+    """
 
     slug: str
     title: str
     paragraphs: tuple[str, ...] = ()
+    terms: tuple[tuple[str, str], ...] = ()
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
+    short: str = ""

@@ -25,7 +25,8 @@ __all__ = [
     "lead_imitator",
     "mix_names",
     "read_run",
-    "second_sample",
+    "recipes",
+    "shown_arm",
     "winning_controls",
 ]
 
@@ -78,8 +79,15 @@ def imitators(results: Entry) -> list[Entry]:
     return [v for v in results.get("verdicts") or [] if not v["is_planted"] and not v["is_control"]]
 
 
+def recipes(entries: Iterable[Entry]) -> list[Entry]:
+    """Return one entry a recipe: that over its seeds where there is one, else each adapter's."""
+    listed = list(entries)
+    pooled = {_recipe(entry) for entry in listed if entry["seed"] is None}
+    return [e for e in listed if e["seed"] is None or _recipe(e) not in pooled]
+
+
 def lead_imitator(results: Entry) -> Entry | None:
-    """Return the imitator that stands for the run: last base, main mix, most data, first seed.
+    """Return the imitator that stands for the run: last base, main mix, most data.
 
     The main mix is `broad` where there is one, else the first mix; results never choose it.
     """
@@ -91,15 +99,24 @@ def lead_imitator(results: Entry) -> Entry | None:
     mixes = [entry["mix"] for entry in entries]
     main = "broad" if "broad" in mixes else mixes[0]
     entries = [entry for entry in entries if entry["mix"] == main]
-    return min(entries, key=lambda e: (-e["amount"], e["seed"] or 0))
+    return min(entries, key=_rank)
 
 
 def largest(entries: Iterable[Entry]) -> dict[tuple[str, str], Entry]:
-    """Return the entry of most data and first seed for each base and mix, in their order."""
+    """Return, for each base and mix in their order, the entry of most data."""
     found: dict[tuple[str, str], Entry] = {}
-    for entry in sorted(entries, key=lambda e: (-e["amount"], e["seed"] or 0)):
-        found.setdefault((entry["base"], entry["mix"]), entry)
+    for entry in entries:
+        key = (entry["base"], entry["mix"])
+        found[key] = min(found.get(key, entry), entry, key=_rank)
     return found
+
+
+def shown_arm(results: Entry, entry: Entry) -> str:
+    """Return the arm whose outputs stand for an entry: its own, or its recipe's first seed."""
+    if entry["seed"] is not None:
+        return str(entry["arm"])
+    seeds = [e for e in results["verdicts"] if _recipe(e) == _recipe(entry) and e is not entry]
+    return str(min(seeds, key=_rank)["arm"]) if seeds else str(entry["arm"])
 
 
 def axes_of(entry: Entry) -> dict[str, Entry]:
@@ -120,30 +137,38 @@ def mix_names(results: Entry) -> list[str]:
     return list(dict.fromkeys(verdict["mix"] for verdict in results.get("verdicts") or []))
 
 
-def second_sample(base: str) -> str:
-    """Return the arm of the teacher's second sample."""
-    return f"{base}+second_sample"
-
-
-def winning_controls(results: Entry) -> dict[str, list[str]]:
-    """Return, by axis, the controls that gain over their base.
+def winning_controls(results: Entry) -> dict[str, dict[str, list[str]]]:
+    """Return, by axis, the controls that gain over their base, each with those bases.
 
     The teacher's second sample is left out: it is the ceiling of style, not a rival.
     """
-    won: dict[str, list[str]] = {}
-    for control in results.get("controls") or []:
-        if control["control"] != "second_sample":
-            _note_wins(won, control["arm"], control.get("wins") or [])
-    for verdict in results.get("verdicts") or []:
-        if verdict["is_control"]:
-            axes = axes_of(verdict)
-            _note_wins(won, verdict["arm"], [a for a in axes if axes[a]["decision"] in WON])
+    won: dict[str, dict[str, list[str]]] = {}
+    for entry in results.get("controls") or []:
+        if entry["control"] != "second_sample":
+            name = entry["control"].replace("_", " ")
+            _note_wins(won, name, entry["base"], entry.get("wins") or [])
+    for entry in largest(results.get("verdicts") or []).values():
+        if entry["is_control"]:
+            axes = axes_of(entry)
+            wins = [axis for axis in axes if axes[axis]["decision"] in WON]
+            _note_wins(won, entry["mix"], entry["base"], wins)
     return {axis: won[axis] for axis in AXES if axis in won}
 
 
-def _note_wins(won: dict[str, list[str]], arm: str, axes: Sequence[str]) -> None:
+def _recipe(entry: Entry) -> tuple[str, str, int]:
+    return (entry["base"], entry["mix"], entry["amount"])
+
+
+def _rank(entry: Entry) -> tuple[int, int]:
+    """Most data first; then the entry over all seeds, then seed by seed."""
+    return (-entry["amount"], -1 if entry["seed"] is None else entry["seed"])
+
+
+def _note_wins(
+    won: dict[str, dict[str, list[str]]], name: str, base: str, axes: Sequence[str]
+) -> None:
     for axis in axes:
-        won.setdefault(axis, []).append(arm)
+        won.setdefault(axis, {}).setdefault(name, []).append(base)
 
 
 def _read_json(path: Path) -> Entry:

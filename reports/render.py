@@ -26,7 +26,7 @@ from reports.svg import standalone
 __all__ = ["ReportFiles", "write_report"]
 
 TEMPLATES = Path(__file__).parent / "templates"
-SPAN_WIDTH, SPAN_HEIGHT = 132, 16
+SPAN_WIDTH, SPAN_HEIGHT = 112, 16
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Report:
     plane: tuple[Figure, ...]
     plane_note: str
     sections: tuple[Section, ...]
-    examples: tuple[outputs.Example, ...]
+    examples: outputs.Examples
     n_outputs: int
 
     @property
@@ -113,7 +113,8 @@ def _write_figures(folder: Path, drawn: tuple[Figure, ...]) -> tuple[Path, ...]:
     for stale in set(folder.glob("*.svg")) - set(paths):
         stale.unlink()
     for path, figure in zip(paths, drawn, strict=True):
-        path.write_text(standalone(figure.svg, figure.alt), encoding="utf-8")
+        drawing = standalone(figure.svg, caption=figure.caption, description=figure.alt)
+        path.write_text(drawing, encoding="utf-8")
     return paths
 
 
@@ -163,6 +164,11 @@ def _policy(style: str, script: str) -> str:
 def _hash(content: str) -> str:
     digest = hashlib.sha256(content.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _breakable(name: str) -> Markup:
+    """Return an arm's name, escaped, that may break after its base."""
+    return Markup("/<wbr>").join(name.split("/"))
 
 
 def _span_svg(span: Span) -> Markup:
@@ -236,6 +242,7 @@ def _environment(*, is_html: bool) -> jinja2.Environment:
         "attribute": Markup.escape,
         "span_svg": _span_svg,
         "count": numbers.count,
+        "breakable": _breakable,
         "code_spans": _html_code_spans if is_html else _markdown_code_spans,
     }
     return environment

@@ -7,7 +7,7 @@ from typing import Any
 from reports import appendix, figures, tables, text
 from reports.numbers import number
 from reports.page import Section
-from reports.reading import AXES, Run, axes_of, imitators, lead_imitator
+from reports.reading import AXES, Run, axes_of, imitators, lead_imitator, shown_arm
 
 __all__ = ["all_sections"]
 
@@ -52,7 +52,9 @@ def _amounts(results: Entry) -> Section:
         if drawn
         else "Each mix was used in one amount only, so nothing is said about more or less data."
     )
-    return Section("data-amount", "More imitation data", (lead,), drawn)
+    return Section(
+        "data-amount", "More imitation data", (lead,), figures=drawn, short="Data amount"
+    )
 
 
 def _sizes(results: Entry) -> Section:
@@ -60,13 +62,22 @@ def _sizes(results: Entry) -> Section:
     lead = lead_imitator(results)
     if not drawn or lead is None:
         said = "There is one size of base only, so nothing is said about a better base."
-        return Section("base-size", "A better base", (said,))
+        return Section(
+            "base-size",
+            "A better base",
+            (said,),
+            tables=tables.slope_table(results),
+            short="Base size",
+        )
     said = (
         f"Each base alone (hollow), its imitator trained on `{lead['mix']}` (filled) and the "
         "teacher. Intervals are those of the imitator's difference to its own base. Where "
         "imitation teaches nothing, imitator and base rise together."
     )
-    return Section("base-size", "A better base", (said,), drawn)
+    slopes = tables.slope_table(results)
+    return Section(
+        "base-size", "A better base", (said,), figures=drawn, tables=slopes, short="Base size"
+    )
 
 
 def _rates(results: Entry) -> Section:
@@ -80,7 +91,7 @@ def _rates(results: Entry) -> Section:
         "the chosen rate, hollow ones the others: what a different choice would have shown. A loss "
         "that only a high rate shows belongs to the rate, not to imitation."
     )
-    return Section("learning-rate", "Learning rate", (said,), drawn)
+    return Section("learning-rate", "Learning rate", (said,), figures=drawn)
 
 
 def _gaps(results: Entry) -> Section:
@@ -91,6 +102,7 @@ def _gaps(results: Entry) -> Section:
             "After the paper's Table 1: base, imitators and teacher on the same items. "
             "Ratios illustrate; the decisions above rest on differences.",
         ),
+        short="Gap closed",
         tables=tables.gap_tables(results),
     )
 
@@ -100,7 +112,7 @@ def _style(results: Entry) -> Section:
     said = "After the paper's Table 2: outputs on held-out prompts against the teacher's."
     if not tables.style_tables(results):
         said = "No stylometry was computed in this run."
-    return Section("style", "What the style is made of", (said,), tables=shown)
+    return Section("style", "What the style is made of", (said,), tables=shown, short="Style")
 
 
 def _facts(results: Entry) -> Section:
@@ -109,7 +121,7 @@ def _facts(results: Entry) -> Section:
         said = "No task of this run asks for facts, so there is nothing on hallucination."
         return Section("facts", "Known, unknown and made up", (said,))
     lead = lead_imitator(results)
-    of_lead = f" Figures show `{lead['arm']}`." if lead else ""
+    of_lead = f" Figures show `{shown_arm(results, lead)}`." if lead else ""
     said = (
         "Training on a better model's answers can teach guessing: so answers are right, wrong or "
         f"abstained, split by what the base knows and by how often a fact is mentioned.{of_lead}"
@@ -122,7 +134,8 @@ def _facts(results: Entry) -> Section:
         "facts",
         "Known, unknown and made up",
         (said,),
-        (
+        short="Facts",
+        figures=(
             *figures.knowledge_figure(
                 results, "by_knowledge", "facts-known", "Answers by what the base knows"
             ),
@@ -130,7 +143,7 @@ def _facts(results: Entry) -> Section:
                 results, "by_group", "facts-group", "Answers by group of facts"
             ),
         ),
-        (
+        tables=(
             *shown,
             *tables.knowledge_table(results, "by_knowledge", "By what the base knows", known),
             *tables.knowledge_table(results, "by_group", "By group of facts", ""),
@@ -168,7 +181,7 @@ def _termination(results: Entry) -> Section:
         if shown
         else "How outputs end was not recorded in this run."
     )
-    return Section("termination", "How outputs end", (said,), tables=shown)
+    return Section("termination", "How outputs end", (said,), tables=shown, short="Endings")
 
 
 def _data(results: Entry) -> Section:
@@ -187,7 +200,7 @@ def _methods(results: Entry) -> Section:
         *appendix.arm_table(results),
         *appendix.score_table(results),
     )
-    return Section("methods", "Methods", text.methods(results), tables=shown)
+    return Section("methods", "Methods", terms=text.methods(results), tables=shown)
 
 
 def _limits(results: Entry) -> Section:
@@ -211,7 +224,8 @@ def _provenance(run: Run) -> Section:
     return Section(
         "provenance",
         "Provenance and timing",
-        ("Everything needed to run this again.",),
+        short="Provenance",
+        paragraphs=("Everything needed to run this again.",),
         tables=(*appendix.provenance_table(run.results), *appendix.timing_table(run.results)),
         blocks=appendix.provenance_blocks(run),
     )

@@ -25,19 +25,21 @@ CONFIG: dict[str, Any] = {
     "padding": {"left": 4, "right": 8, "top": 8, "bottom": 4},
     "view": {"stroke": None},
     "axis": {
-        **{"labelColor": INK, "labelFontSize": 11, "domain": False, "tickColor": LINE},
-        **{"titleColor": INK, "titleFontSize": 11.5, "titleFontWeight": "normal"},
-        **{"titlePadding": 6, "gridColor": LINE, "gridWidth": 0.6},
+        **{"labelColor": INK, "labelFontSize": 11.5, "domain": False, "tickColor": LINE},
+        **{"titleColor": INK, "titleFontSize": 12, "titleFontWeight": "normal"},
+        **{"titlePadding": 8, "gridColor": LINE, "gridWidth": 0.6},
     },
-    "header": {"labelColor": INK, "labelFontSize": 11.5},
+    "header": {"labelColor": INK, "labelFontSize": 12},
     "legend": {
-        **{"labelColor": INK, "labelFontSize": 11, "labelLimit": 150, "titleColor": MUTED},
+        **{"labelColor": INK, "labelFontSize": 11.5, "labelLimit": 150, "titleColor": MUTED},
         **{"orient": "bottom", "direction": "horizontal", "columns": 4, "columnPadding": 12},
         **{"offset": 8, "rowPadding": 3, "symbolStrokeWidth": 1.6},
         "layout": {"bottom": {"direction": "vertical", "anchor": "start", "margin": 4}},
     },
 }
 """The look of all drawings, in Vega-Lite's terms; sizes in pixels."""
+HEADROOM = 28
+"""Height of a figure's caption in its own file, in pixels."""
 TAGS = {"svg", "g", "path", "line", "rect", "circle", "text", "tspan"}
 ATTRIBUTES = {
     *("width", "height", "viewBox", "transform", "d", "x", "y", "x1", "x2", "y1", "y2"),
@@ -58,28 +60,30 @@ def draw(chart: alt.TopLevelMixin) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def standalone(svg: str, title: str) -> str:
+def standalone(svg: str, *, caption: str, description: str) -> str:
     """Return the drawing as a file of its own: on a card, light or dark as the reader has it."""
     root = ET.fromstring(svg)
-    width, height = float(root.get("width", "0")), float(root.get("height", "0"))
+    width, height = float(root.get("width", "0")), float(root.get("height", "0")) + HEADROOM
+    root.set("height", f"{height:g}")
+    root.set("viewBox", f"0 {-HEADROOM} {width:g} {height:g}")
+    root.set("role", "img")
     paper, dim = COLOURS["paper"]
-    rules = "\n".join(
-        [
-            "@media (prefers-color-scheme: dark) {",
-            f".paper{{fill:{dim}}}",
-            dark_rules(),
-            "}",
-        ]
-    )
-    card = {"class": "paper", "width": f"{width:g}", "height": f"{height:g}", "fill": paper}
+    rules = f"@media (prefers-color-scheme: dark) {{\n.paper{{fill:{dim}}}\n{dark_rules()}\n}}"
+    top = f"{-HEADROOM}"
+    card = {"y": top, "width": f"{width:g}", "height": f"{height:g}", "rx": "6", "fill": paper}
+    heading = {"x": "12", "y": "-8", "font-size": "13", "font-weight": "600", "fill": INK}
     ET.register_namespace("", NAMESPACE)
     for place, (tag, attributes, text) in enumerate(
-        [("title", {}, title), ("style", {}, rules), ("rect", {**card, "rx": "6"}, None)]
+        (
+            ("title", {}, description),
+            ("style", {}, rules),
+            ("rect", {"class": "paper", **card}, None),
+            ("text", heading, caption),
+        )
     ):
         element = ET.Element(f"{{{NAMESPACE}}}{tag}", attributes)
         element.text = text
         root.insert(place, element)
-    root.set("role", "img")
     return ET.tostring(root, encoding="unicode") + "\n"
 
 

@@ -28,7 +28,8 @@ from reports.reading import (
     imitators,
     largest,
     lead_imitator,
-    second_sample,
+    recipes,
+    shown_arm,
 )
 from reports.theme import TONES
 
@@ -40,6 +41,7 @@ __all__ = [
     "knowledge_table",
     "memorisation_table",
     "scale_of",
+    "slope_table",
     "style_tables",
     "telling_table",
     "verdict_tables",
@@ -47,11 +49,17 @@ __all__ = [
 
 Entry = dict[str, Any]
 
+CALIBRATION = (
+    "A planted arm was trained to gain, so the instrument must find that it did. A shuffled "
+    "control was trained on answers to other prompts: it can pick the voice up and no knowledge."
+)
 PAPER = "Gudibande et al. 2023"
 PAPER_GAPS = (
     ("LLaMA 7B", "17", "10", "−50 %", "22", "+36 %", "31"),
     ("LLaMA 13B", "20", "15", "−45 %", "27", "+64 %", "31"),
 )
+MOST_ROWS = 10
+"""A table that is not central folds away beyond this."""
 PAPER_STYLE_COLUMNS = ("13B base", "20M", "80M", "150M", "ChatGPT #2")
 METRICS = {
     "list_given_list": (
@@ -74,18 +82,20 @@ PLAIN_NUMBERS = {"length_correlation": 2, "mean_words": 1}
 def verdict_tables(results: Entry) -> tuple[Table, ...]:
     """Return the verdict on every imitator, then on planted arms and trained controls."""
     verdicts = results.get("verdicts") or []
-    aside = [entry for entry in verdicts if entry["is_planted"] or entry["is_control"]]
+    proper = recipes(imitators(results))
+    aside = recipes(v for v in verdicts if v["is_planted"] or v["is_control"])
+    shown = {id(entry) for entry in (*proper, *aside)}
+    alone = [entry for entry in verdicts if id(entry) not in shown]
     note = (
         "Below each decision: the difference to the own base in points, its 95 % interval, and "
-        "what it rests on. In the drawing, the shaded band is the margin, the upright line is the "
-        "base and the small triangle is the teacher."
+        "what it rests on. In the drawing, the shaded band is the margin, the upright line the "
+        "base and the small triangle the teacher."
     )
-    tables = [
-        _axes_table("Verdict on each imitator", imitators(results), results, note),
-        _axes_table(
-            "Calibration: arms planted to gain, and controls that were trained", aside, results, ""
-        ),
-    ]
+    tables = (
+        _axes_table("Verdict on each imitator", proper, results, note),
+        _axes_table("Calibration: planted arms and trained controls", aside, results, CALIBRATION),
+        _axes_table("Each training seed alone", alone, results, "", is_folded=True),
+    )
     return tuple(table for table in tables if table.rows)
 
 
@@ -120,9 +130,9 @@ def gap_tables(results: Entry) -> tuple[Table, ...]:
     ]
     columns = ("Axis and base", "Base", *(_mix_title(found, mix) for mix in mixes), "Teacher")
     note = (
-        "Scores in %, in each arm's chosen format, each mix at its largest amount; below, the gap "
-        "closed, (x - base) / (teacher - base), with its interval. It is not clipped, and is "
-        "shown where the teacher's lead excludes 0."
+        "Scores in each arm's chosen format, each mix at its largest amount; below them the gap "
+        "closed, (imitator − base) / (teacher − base), with its interval. It is not clipped, and "
+        "is shown where the teacher's lead excludes 0."
     )
     ours = Table("Base, imitators and teacher, and the gap closed", columns, tuple(rows), note)
     return ((ours,) if rows else ()) + (_paper_gaps(),)
@@ -146,11 +156,12 @@ def style_tables(results: Entry) -> tuple[Table, ...]:
             )
             for name in metrics
         )
-        columns = ("Metric", *arms.values(), *(f"Paper: {c}" for c in PAPER_STYLE_COLUMNS))
+        columns = ("Metric", *arms.values(), *(f"Paper, {c}" for c in PAPER_STYLE_COLUMNS))
         note = (
             f"Columns “Paper” are {PAPER}, Table 2: another teacher, other bases, a "
             "model as judge of tone where we use a rule, and definitions that it does not print: "
-            "compare the direction, not the digits."
+            "compare the direction, not the digits. “Teacher #2” is the teacher's second sample "
+            "against its first, the ceiling."
         )
         is_folded = lead is not None and base != lead["base"]
         tables.append(Table(f"Style of {base} beside the paper's", columns, rows, note, is_folded))
@@ -161,50 +172,37 @@ def telling_table(results: Entry) -> tuple[Table, ...]:
     """Return how well classifiers tell teacher from base, and teacher from imitator."""
     style = results.get("style") or {}
     rows = [
-        (
-            Cell(f"teacher from {base}"),
-            Cell("the discriminator that scores style", entry.get("note") or ""),
-            Cell(number(entry.get("auc"), 3)),
-            Cell(percent(entry.get("accuracy"))),
-        )
+        _telling_row(f"teacher from {base}", "the discriminator that scores style", entry)
         for base, entry in (style.get("discriminator") or {}).items()
         if entry
     ]
     rows += [
-        (
-            Cell(f"teacher from {arm}"),
-            Cell("a fresh classifier"),
-            Cell(number(entry.get("auc"), 3), ratio_interval(entry.get("ci95"))),
-            Cell(percent(entry.get("accuracy"))),
-        )
+        _telling_row(f"teacher from {arm}", "a fresh classifier", entry)
         for arm, entry in (style.get("fresh_classifier") or {}).items()
         if entry
     ]
     note = "An area of 0.5 means that the two cannot be told apart; 1 means always."
     columns = ("Told apart", "By", "Area under the curve", "Accuracy")
-    return (Table("Who can still be told apart", columns, tuple(rows), note),) if rows else ()
+    is_long = len(rows) > MOST_ROWS
+    caption = "Who can still be told apart"
+    return (Table(caption, columns, tuple(rows), note, is_long),) if rows else ()
 
 
 def facts_table(results: Entry) -> tuple[Table, ...]:
-    """Return right, wrong and abstained for every arm, in its chosen format."""
-    rows = []
-    for arm in results.get("factuality") or {}:
-        entry = facts_entry(results, arm)
-        shares = (*(entry.get(key) for key in ("right", "wrong", "abstained")),)
-        if all(share is None for share in shares):
-            continue
-        rows.append(
-            (
-                Cell(arm, entry.get("format") or ""),
-                *(Cell(percent(share)) for share in shares),
-                Cell(percent(entry.get("hallucination_rate"))),
-                Cell(percent(entry.get("extraction_rate"))),
-                Cell(count(entry.get("n_items"))),
-            )
-        )
+    """Return right, wrong and abstained in each arm's chosen format; less central arms folded."""
+    central = _arms_of_findings(results)
+    others = [arm for arm in results.get("factuality") or {} if arm not in central]
     columns = ("Arm", "Right", "Wrong", "Abstained", "Hallucination", "Extracted", "Items")
     note = "Hallucination rate: wrong answers among those attempted, wrong / (right + wrong)."
-    return (Table("Answers to questions of fact", columns, tuple(rows), note),) if rows else ()
+    found = []
+    for caption, arms in (
+        ("Answers to questions of fact", central),
+        ("Answers to questions of fact, all other arms", others),
+    ):
+        rows = tuple(row for arm in arms if (row := _facts_row(results, arm)))
+        if rows:
+            found.append(Table(caption, columns, rows, note, is_folded=arms is others))
+    return tuple(found)
 
 
 def knowledge_table(results: Entry, split: str, caption: str, note: str) -> tuple[Table, ...]:
@@ -241,6 +239,29 @@ def memorisation_table(results: Entry) -> tuple[Table, ...]:
     return (Table("Bits held beyond the other half's adapter", columns, rows),) if rows else ()
 
 
+def slope_table(results: Entry) -> tuple[Table, ...]:
+    """Return what a doubling of data and of the base's size changes on each axis."""
+    slopes = (results.get("contrasts") or {}).get("slopes") or {}
+    rows = tuple(
+        (
+            Cell(AXES.get(axis, axis), mix),
+            Cell(claim["name"].replace("log2 ", "")),
+            Cell(points(claim.get("value"), 2), points_interval(claim.get("ci95"), 2)),
+            Cell(number(claim.get("p_holm"), 3)),
+        )
+        for mix, by_axis in slopes.items()
+        for axis, claims in by_axis.items()
+        for claim in claims
+    )
+    columns = ("Axis and mix", "For each doubling", "Points", "p after Holm")
+    note = (
+        "Least-squares slopes over the imitators' scores. The paper's point is the difference of "
+        "two: whether a doubling of the base moves an axis more than a doubling of the data."
+    )
+    caption = "Data or base: what a doubling changes"
+    return (Table(caption, columns, rows, note),) if rows else ()
+
+
 # --- cells ----------------------------------------------------------------------------------------
 
 Scale = tuple[float, float, float]
@@ -264,18 +285,21 @@ def axis_cell(axis: Entry | None, scale: Scale) -> Cell:
     return Cell(text, rests_on, decision, TONES.get(decision, ""), span)
 
 
-def _axes_table(caption: str, entries: Sequence[Entry], results: Entry, note: str) -> Table:
+def _axes_table(
+    caption: str, entries: Sequence[Entry], results: Entry, note: str, *, is_folded: bool = False
+) -> Table:
     axes = [axis for axis in AXES if any(axis in axes_of(entry) for entry in entries)]
     scales = {axis: scale_of(entries, axis, results) for axis in axes}
     rows = tuple(
         (
             Cell(entry["arm"], "planted" if entry["is_planted"] else ""),
-            Cell(_verdict_word(entry), entry.get("scope") or ""),
+            Cell(_verdict_word(entry), entry.get("scope") or "", is_strong=True),
             *(axis_cell(axes_of(entry).get(axis), scales[axis]) for axis in axes),
         )
         for entry in entries
     )
-    return Table(caption, ("Arm", "Verdict", *(AXES[axis] for axis in axes)), rows, note)
+    columns = ("Arm", "Verdict", *(AXES[axis] for axis in axes))
+    return Table(caption, columns, rows, note, is_folded)
 
 
 def _verdict_word(entry: Entry) -> str:
@@ -293,6 +317,37 @@ def scale_of(entries: Iterable[Entry], axis: str, results: Entry) -> Scale:
         lead = _lead(measured)
         values += [] if lead is None else [lead]
     return (min(values), max(values), margin)
+
+
+def _telling_row(told: str, by: str, entry: Entry) -> tuple[Cell, ...]:
+    area, accuracy = _estimate(entry, "auc"), _estimate(entry, "accuracy")
+    return (
+        Cell(told),
+        Cell(by, entry.get("note") or ""),
+        Cell(number(area.get("value"), 3), ratio_interval(area.get("ci95"))),
+        Cell(percent(accuracy.get("value")), share_interval(accuracy.get("ci95"))),
+    )
+
+
+def _estimate(entry: Entry, name: str) -> Entry:
+    """Return a value with its interval, whether it is written as one or as a bare number."""
+    found = entry.get(name)
+    if isinstance(found, dict):
+        return found
+    return {"value": found, "ci95": entry.get("ci95") if name == "auc" else None}
+
+
+def _facts_row(results: Entry, arm: str) -> tuple[Cell, ...]:
+    entry = facts_entry(results, arm)
+    if entry.get("right") is None:
+        return ()
+    return (
+        Cell(arm, entry["format"]),
+        *(Cell(percent(entry.get(key))) for key in ("right", "wrong", "abstained")),
+        Cell(percent(entry.get("hallucination_rate"))),
+        Cell(percent(entry.get("extraction_rate"))),
+        Cell(count(entry.get("n_items"))),
+    )
 
 
 def _lead(axis: Entry) -> float | None:
@@ -319,8 +374,8 @@ def _gap_cell(axis: Entry) -> Cell:
 
 def _mix_title(found: dict[tuple[str, str], Entry], mix: str) -> str:
     entry = next(e for (_, name), e in found.items() if name == mix)
-    kind = " (planted)" if entry["is_planted"] else " (control)" if entry["is_control"] else ""
-    return f"{mix}{kind}"
+    kind = "planted" if entry["is_planted"] else "control" if entry["is_control"] else ""
+    return f"{mix} ({kind})" if kind and kind != mix else mix
 
 
 def _paper_gaps() -> Table:
@@ -337,11 +392,11 @@ def _paper_gaps() -> Table:
 
 
 def _style_arms(results: Entry, base: str) -> list[tuple[str, str]]:
-    """Return the arms of one base by growing data, with their titles."""
+    """Return the arms of one base by growing data, with their titles; the ceiling comes last."""
     lead = lead_imitator(results)
-    entries = [e for e in imitators(results) if e["base"] == base]
+    entries = [e for e in imitators(results) if e["base"] == base and e["seed"] is not None]
     entries = [e for e in entries if lead is None or e["mix"] == lead["mix"]]
-    entries.sort(key=lambda e: (e["amount"], e["seed"] or 0))
+    entries.sort(key=lambda e: (e["amount"], e["seed"]))
     seeds = {e["seed"] for e in entries}
     titles = [
         (
@@ -350,8 +405,10 @@ def _style_arms(results: Entry, base: str) -> list[tuple[str, str]]:
         )
         for e in entries
     ]
-    ceiling = [(second_sample(base), "Teacher, second sample"), ("teacher", "Teacher")]
-    return [(base, "Base"), *titles, *ceiling]
+    stylometry = (results.get("style") or {}).get("stylometry") or {}
+    own = f"{base}+second_sample"
+    ceiling = own if stylometry.get(own) else "teacher"
+    return [(base, "Base"), *titles, (ceiling, "Teacher #2")]
 
 
 def _metric_cell(name: str, entry: Entry | None) -> Cell:
@@ -374,4 +431,5 @@ def _group_cell(entry: Entry | None) -> Cell:
 
 def _arms_of_findings(results: Entry) -> list[str]:
     bases = base_names(results)
-    return [*bases, *(e["arm"] for e in largest(imitators(results)).values()), "teacher"]
+    leading = largest(imitators(results)).values()
+    return [*bases, *(shown_arm(results, entry) for entry in leading), "teacher"]

@@ -13,6 +13,7 @@ from reports.reading import (
     base_names,
     imitators,
     lead_imitator,
+    recipes,
     winning_controls,
 )
 
@@ -41,17 +42,16 @@ def listed(names: Sequence[str], most: int = 6) -> str:
 
 def compared(results: Entry) -> str:
     """Return what was compared with what, on how much, and how widely the verdict holds."""
-    entries, tasks = imitators(results), results.get("tasks") or []
+    entries, tasks = recipes(imitators(results)), results.get("tasks") or []
     bases = [b for b in base_names(results) if any(e["base"] == b for e in entries)]
     if not entries:
         return "This run trained no imitator, so there is no verdict to give."
     n_items = sum(task["n_items"] for task in tasks)
     n_clusters = sum(task["n_clusters"] for task in tasks)
     return (
-        f"{plural(len(entries), 'imitator')} of {plural(len(bases), 'base')} "
-        f"({listed(bases)}) {'was' if len(entries) == 1 else 'were'} compared, item by item, with "
-        f"the own base and the teacher on {plural(n_items, 'item')} in "
-        f"{plural(n_clusters, 'cluster')}. {_scope(entries)}"
+        f"{plural(len(entries), 'imitator')} of {plural(len(bases), 'base')} ({listed(bases)}), "
+        f"each compared item by item with its own base and the teacher: "
+        f"{plural(n_items, 'item')} in {plural(n_clusters, 'cluster')}. {_scope(entries)}"
     )
 
 
@@ -60,8 +60,8 @@ def _scope(entries: Sequence[Entry]) -> str:
     said = f"The verdict holds {listed(scopes)}" if scopes else "The verdict states no scope"
     if any("adapter" in scope for scope in scopes):
         return (
-            f"{said}: with fewer than {SEEDS_FOR_RECIPE} training seeds it says nothing about how "
-            "the recipe would fare with another seed."
+            f"{said}: with fewer than {SEEDS_FOR_RECIPE} training seeds it cannot speak for the "
+            "recipe."
         )
     return f"{said}."
 
@@ -85,15 +85,19 @@ def plane_note(results: Entry) -> str:
 
 def _control_alerts(results: Entry) -> list[str]:
     said = []
-    for axis, arms in winning_controls(results).items():
+    n_bases = len(base_names(results))
+    for axis, controls in winning_controls(results).items():
+        named = [
+            name if len(bases) == n_bases else f"{name} (on {listed(bases)})"
+            for name, bases in controls.items()
+        ]
         meaning = (
-            "such a gain in style needs no knowledge of what was asked"
+            "so this much style takes no knowledge of what was asked"
             if axis == "style"
-            else "a gain there is no evidence that imitation taught anything"
+            else "so a gain there is no evidence that imitation taught anything"
         )
-        verb = "wins" if len(arms) == 1 else "win"
-        noun = "A control" if len(arms) == 1 else "Controls"
-        said.append(f"{noun} {verb} {AXES[axis].lower()}: {listed(arms)}; {meaning}.")
+        noun, verb = ("A control", "wins") if len(named) == 1 else ("Controls", "win")
+        said.append(f"{noun} {verb} {AXES[axis].lower()}: {listed(named)}; {meaning}.")
     return said
 
 
@@ -102,7 +106,7 @@ def _open_axis_alerts(results: Entry) -> list[str]:
     said = []
     for axis, title in AXES.items():
         reasons: dict[str, list[str]] = {}
-        for entry in imitators(results):
+        for entry in recipes(imitators(results)):
             measured = axes_of(entry).get(axis)
             if measured and measured["decision"] in {"uninformative", "refused"}:
                 reasons.setdefault(measured.get("reason") or "no reason given", []).append(
@@ -117,39 +121,62 @@ def _open_axis_alerts(results: Entry) -> list[str]:
     return said
 
 
-def methods(results: Entry) -> tuple[str, ...]:
-    """Return how the numbers were made, in words: estimand, rule, intervals."""
+def methods(results: Entry) -> tuple[tuple[str, str], ...]:
+    """Return how the numbers were made, by topic: estimand, rule, intervals, scoring."""
     rule = results.get("rule") or {}
-    level = rule.get("confidence", 0.95)
+    return (
+        (
+            "Estimand",
+            "An axis is worth the mean over its tasks, which are fixed; within a task, clusters of "
+            "items (one entity, passage or subject) count as drawn at random. I, B and T are the "
+            "values of the imitator, of its own base and of the teacher, on the same items.",
+        ),
+        ("Rule", _rule(rule)),
+        (
+            "Verdict",
+            "Style only: style closed, no gain on factuality and on held-out capability. Closed "
+            "both: all three closed. Partly: style closed and a gain on a substance axis. "
+            "Capability in support is what the imitation data teaches on purpose: reported, never "
+            "part of the verdict. The verdict asks all its tests to hold at once and so needs no "
+            "correction for their number; claims beside it are corrected after Holm.",
+        ),
+        (
+            "Intervals",
+            "Two-sided 95 %, from one bootstrap "
+            f"({plural(rule.get('resamples') or 0, 'resample')}, seed {rule.get('seed', 0)}) that "
+            "draws clusters within tasks, jointly for base, imitator and teacher. Differences are "
+            "paired: item by item against the own base. Gap closed is (I − B) / (T − B), not "
+            "clipped, shown where the interval of the teacher's lead excludes 0; it never decides.",
+        ),
+        (
+            "Formats",
+            "Base and imitators answer in the base's own few-shot format and in chat; each counts "
+            "in its better one, chosen on development items that are never scored. So a gain must "
+            "beat the base's better format, and a loss must show in both.",
+        ),
+        (
+            "Scoring",
+            "Answers are extracted, then matched exactly; abstaining is neither right nor wrong. "
+            "Style is the share of chat outputs that a discriminator of teacher against base calls "
+            "the teacher's, cross-fitted by prompt, with names, numbers and answers masked. A "
+            "failed call is missing, never wrong.",
+        ),
+        ("Learning rate", _sentence(rule.get("learning_rate_rule"))),
+    )
+
+
+def _rule(rule: Entry) -> str:
+    level = percent(rule.get("confidence", 0.95), 0)
     margin, share = number(rule.get("margin_points"), 1), percent(rule.get("closed_share"), 0)
     return (
-        "The estimand. An axis is worth the mean over its tasks, which are fixed; within a task, "
-        "clusters of items (one entity, passage or subject) count as drawn at random. I, B and T "
-        "are the values of the imitator, of its own base and of the teacher, on the same items.",
-        f"The rule, written into the plan before any result, with a margin m of {margin} points "
-        f"and a share c of {share}. Closed: the one-sided {percent(level, 0)} lower bound of "
-        "(I - B) - c (T - B) is above 0. Gain: that of I - B is above 0. No gain: the upper bound "
-        "of I - B is below m; this is an equivalence test, not a test that found no difference. "
-        "Loss: it is below minus m. Uninformative: the lower bound of T - B is under 2m, or the "
-        f"base does no better than the floor ({number(rule.get('floor_points'), 1)} points): there "
-        "is too little to learn for its absence to mean anything. Unresolved: anything else.",
-        "The verdict. Style only: style closed, no gain on factuality and on held-out capability. "
-        "Closed both: all three closed. Partly: style closed and a gain on a substance axis. "
-        "Capability in support is what the imitation data teaches on purpose: reported, never part "
-        "of the verdict. A verdict is a conjunction of tests and needs no correction for their "
-        "number; claims beside it are corrected after Holm.",
-        f"Intervals are two-sided 95 % and come from one bootstrap "
-        f"({plural(rule.get('resamples') or 0, 'resample')}, seed {rule.get('seed', 0)}) that "
-        "draws clusters within tasks, jointly for base, imitator and teacher. Differences are "
-        "paired: item by item against the own base. Gap closed is (I - B) / (T - B), not clipped, "
-        "shown where the teacher's lead excludes 0; it never decides.",
-        "Formats. Base and imitators answer in the base's own few-shot format and in chat; each "
-        "counts in the better one, chosen on development items that are never scored. So a gain "
-        "must beat the base's better format. A loss must show in both.",
-        "Scoring. Answers are extracted, then matched exactly; abstaining is neither right nor "
-        "wrong. Style is the share of chat outputs that a discriminator of teacher against base "
-        "calls the teacher's, cross-fitted by prompt, with names, numbers and answers masked.",
-        f"Learning rate. {_sentence(rule.get('learning_rate_rule'))}",
+        f"Written into the plan before any result, with a margin m of {margin} points and a share "
+        f"c of {share}. Closed: the one-sided {level} lower bound of (I − B) − c (T − B) is above "
+        "0. Gain: that of I − B is above 0. No gain: the upper bound of I − B is below m. This is "
+        "an equivalence test: it shows that a gain of m or more can be ruled out, which a test "
+        "that merely found no difference does not. Loss: the upper bound is below −m. "
+        "Uninformative: the lower bound of T − B is under 2m, or the base does no better than the "
+        f"floor ({number(rule.get('floor_points'), 1)} points, or chance), so that there is too "
+        "little to learn for its absence to mean anything. Unresolved: anything else."
     )
 
 
@@ -172,16 +199,20 @@ def _seed_limits(results: Entry) -> list[str]:
     seeds: dict[tuple[str, str, int], set[Any]] = {}
     for entry in imitators(results):
         key = (entry["base"], entry["mix"], entry["amount"])
-        seeds.setdefault(key, set()).add(entry["seed"])
+        if entry["seed"] is not None:
+            seeds.setdefault(key, set()).add(entry["seed"])
     fewest = min((len(s) for s in seeds.values()), default=0)
     if not fewest or fewest >= SEEDS_FOR_RECIPE:
         return []
-    return [f"Training noise: {plural(fewest, 'seed')} a recipe at the least."]
+    return [
+        f"Training noise: {plural(fewest, 'training seed')} for some recipe. Intervals hold the "
+        "error of the items, not the scatter that other seeds would bring."
+    ]
 
 
 def _unresolved_limits(results: Entry) -> list[str]:
     said = []
-    for entry in imitators(results):
+    for entry in recipes(imitators(results)):
         for axis, measured in axes_of(entry).items():
             if measured["decision"] != "unresolved":
                 continue

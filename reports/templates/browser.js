@@ -114,7 +114,7 @@
   option(fields.task, "", "all tasks");
   for (const task of new Set(data.items.map((item) => item.task))) option(fields.task, task, task);
   for (const view of Object.keys(VIEWS)) option(fields.show, view, VIEWS[view][0]);
-  fields.show.value = found("won-lost").length ? "won-lost" : "all";
+  fields.show.value = ["won-lost", "lost"].find((view) => found(view).length) || "all";
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", () => { page = 0; show(); });
   byId("previous").addEventListener("click", () => turn(-1));
