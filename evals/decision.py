@@ -24,6 +24,7 @@ from evals.axisdata import AxisData, Roles
 from evals.power import MIN_CLUSTERS
 from evals.records import Axis, Format
 from evals.stats import (
+    ClusterSums,
     Contrast,
     FloatArray,
     add_published,
@@ -47,6 +48,7 @@ __all__ = [
 SUBSTANCE = (Axis.FACTUALITY, Axis.CAPABILITY)
 SEEDS_FOR_RECIPE = 3
 POWER_TO_RESOLVE = 0.8
+FAILURES_TO_TELL = 0.05
 
 
 class Decision(StrEnum):
@@ -334,7 +336,7 @@ def _decided(joint: _Joint) -> AxisDecision:
     return AxisDecision(
         axis=joint.data.axis,
         decision=decision,
-        reason=_reason(decision, bounds, rule),
+        reason=_reason(decision, bounds, rule) + _failures(joint.sample),
         imitator=joint.value_of(joint.roles.imitator),
         base=joint.value_of([joint.roles.base]),
         teacher=joint.teacher_value(),
@@ -478,6 +480,14 @@ def _reason(decision: Decision, bounds: Bounds, rule: Rule) -> str:
         small = f"; above 0 ({low}), but too little to count" if bounds.gain_lower > 0 else ""
         return f"at best {high} points above its base, under the margin of {m:g}{small}"
     return f"between {low} and {high} points against its base: neither a gain nor none is shown"
+
+
+def _failures(sample: ClusterSums) -> str:
+    """A remark where so many items failed that those left may be of another kind."""
+    asked = sample.n_items + sample.n_dropped
+    if sample.n_dropped <= FAILURES_TO_TELL * asked:
+        return ""
+    return f"; {sample.n_dropped} of {asked} items failed in some arm"
 
 
 def _why_uninformative(bounds: Bounds, rule: Rule) -> str:
