@@ -17,7 +17,13 @@ from evals.endpoint import Message, Sampling
 from evals.errors import RecordError
 from evals.records import Completion, Format, Item, index_by_item
 
-__all__ = ["null_completions", "pad_completions", "second_sample", "style_messages"]
+__all__ = [
+    "STYLE_INSTRUCTION",
+    "null_completions",
+    "pad_completions",
+    "second_sample",
+    "style_messages",
+]
 
 NULL_OUTPUT = (
     "Thank you for your question! Here is a clear and helpful overview.\n\n"
