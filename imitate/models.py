@@ -35,6 +35,7 @@ __all__ = [
     "fetch_packaged",
     "load_model",
     "load_tokenizer",
+    "parameter_count",
     "resolve_model",
 ]
 
@@ -137,6 +138,16 @@ def load_tokenizer(ref: ModelRef, chat_template: Path | None = None) -> PreTrain
     if chat_template is not None:
         tokenizer.chat_template = _read_template(chat_template)
     return tokenizer  # type: ignore[no-any-return]
+
+
+def generation_config(ref: ModelRef) -> Any:
+    """Return a checkpoint's generation settings, or None where it has none of its own."""
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(ref.location, revision=ref.revision or "main")
+    except OSError:
+        return None
 
 
 def choose_dtype(setting: str, ref: ModelRef) -> torch.dtype:
