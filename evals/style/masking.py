@@ -67,10 +67,11 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+")
 _QUOTE = re.compile(
     r"\"[^\"\n]{1,200}\"|“[^”\n]{1,200}”|`[^`\n]{1,200}`|(?<!\w)'[^'\n]{2,80}'(?!\w)"
 )
+_SIGN = r"(?:(?<!\d)[-−+])?"
 _NUMBER = re.compile(
-    r"[$€£]?[-−+]?\d[\d,.:/]*\d\b%?|[$€£]?[-−+]?\d%?|\b(?:two|three|four|five|six|seven|eight|nine"
-    r"|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|twenty|thirty|forty|fifty|sixty"
-    r"|seventy|eighty|ninety|hundred|thousand|million|billion)\b",
+    rf"[$€£]?{_SIGN}\d[\d,.:/]*\d\b%?|[$€£]?{_SIGN}\d%?|\b(?:two|three|four|five|six|seven|eight"
+    r"|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|twenty|thirty|forty|fifty"
+    r"|sixty|seventy|eighty|ninety|hundred|thousand|million|billion)\b",
     re.IGNORECASE,
 )
 _LETTERS = re.compile(r"(?<![\w'’])[^\W\d_](?:[ ,-]+[^\W\d_](?![\w'’])){2,}")
