@@ -13,26 +13,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
-from functools import cached_property
 
-import numpy as np
 from scipy.special import stdtrit
 
 from evals.axisdata import AxisData, Roles
-from evals.power import MIN_CLUSTERS
+from evals.joint import JointAxis, why_not_asked, why_refused
 from evals.records import Axis, Format
-from evals.stats import (
-    ClusterSums,
-    Contrast,
-    FloatArray,
-    add_published,
-    average_over_seeds,
-    cluster_sums,
-    contrast,
-    joint_bootstrap,
-)
+from evals.stats import ClusterSums, Contrast
 
 __all__ = [
     "SUBSTANCE",
@@ -46,7 +35,6 @@ __all__ = [
 ]
 
 SUBSTANCE = (Axis.FACTUALITY, Axis.CAPABILITY)
-SEEDS_FOR_RECIPE = 3
 POWER_TO_RESOLVE = 0.8
 FAILURES_TO_TELL = 0.05
 
@@ -188,25 +176,24 @@ class AxisDecision:
     @property
     def is_shown_short(self) -> bool:
         """Whether it is shown that the gap was not closed."""
-        upper = None if self.bounds is None else self.bounds.closing_upper
-        is_below = upper is not None and upper < 0 and self.decision is not Decision.UNINFORMATIVE
-        return self.is_none_shown or is_below
+        is_read = self.bounds is not None and self.decision is not Decision.UNINFORMATIVE
+        return self.is_none_shown or (is_read and _is_short(self.bounds))
 
 
 def decide_axis(data: AxisData, roles: Roles, rule: Rule) -> AxisDecision:
     """Return the decision on one axis, from one joint bootstrap over all arms and formats."""
-    refusal = _why_not_asked(data, roles)
+    refusal = why_not_asked(data, roles)
     if refusal:
         return AxisDecision(data.axis, Decision.REFUSED, refusal, n_seeds=len(roles.imitator))
-    joint = _Joint(data, roles, rule)
-    refusal = _why_refused(joint)
+    joint = JointAxis(data, roles, resamples=rule.resamples, seed=rule.seed)
+    refusal = why_refused(joint)
     if refusal:
         return AxisDecision(
             data.axis, Decision.REFUSED, refusal, n_failed=joint.sample.n_dropped,
             n_items=joint.sample.n_items, n_clusters=joint.sample.n_clusters,
             n_seeds=len(roles.imitator),
         )  # fmt: skip
-    return _decided(joint)
+    return _decided(joint, rule)
 
 
 def decide(bounds: Bounds, rule: Rule) -> Decision:
@@ -225,114 +212,21 @@ def decide(bounds: Bounds, rule: Rule) -> Decision:
     return Decision.UNRESOLVED if is_informative else Decision.UNINFORMATIVE
 
 
-class _Joint:
-    """The joint bootstrap of one axis: contrasts between roles by name."""
-
-    def __init__(self, data: AxisData, roles: Roles, rule: Rule) -> None:
-        self.data, self.roles, self.rule = data, roles, rule
-        self.published = data.published.get(roles.teacher or "")
-        asked = [*roles.imitator, roles.base]
-        if roles.teacher is not None and self.published is None:
-            asked.append(roles.teacher)
-        cells = [(arm, f) for arm in asked for f in data.formats_of(arm)]
-        self.column = {cell: index for index, cell in enumerate(cells)}
-        rows = [data.values[f][data.arms.index(arm)] for arm, f in cells]
-        self.sample = cluster_sums(np.stack(rows), data.clusters, data.tasks)
-
-    @cached_property
-    def draws(self) -> FloatArray:
-        """(R, cells) axis values of every arm and format, under the same resamples."""
-        return joint_bootstrap(self.sample, resamples=self.rule.resamples, seed=self.rule.seed)
-
-    @cached_property
-    def shared_formats(self) -> tuple[Format, ...]:
-        """Formats in which base and every imitator answered."""
-        arms = (*self.roles.imitator, self.roles.base)
-        return tuple(f for f in self.data.values if all((a, f) in self.column for a in arms))
-
-    def of(
-        self, *, imitator: float = 0, base: float = 0, teacher: float = 0, at: Format | None = None
-    ) -> Contrast:
-        """A contrast of the roles, each in its best format, or all in the format `at`."""
-        weights = np.zeros(len(self.column))
-        seeds = [self._cell(arm, at) for arm in self.roles.imitator]
-        np.add.at(weights, seeds, imitator / len(seeds))
-        weights[self._cell(self.roles.base, at)] += base
-        if teacher and self.published is None:
-            assert self.roles.teacher is not None
-            weights[self._cell(self.roles.teacher, at)] += teacher
-        result = contrast(self.sample, self.draws, weights)
-        if teacher and self.published is not None:
-            result = add_published(
-                result, teacher, self.published.value, self.published.n, seed=self.rule.seed + 1
-            )
-        if imitator and len(seeds) >= SEEDS_FOR_RECIPE:
-            result = average_over_seeds(result, list(imitator * self.sample.values[seeds]))
-        return result
-
-    @cached_property
-    def same_format(self) -> dict[Format, Contrast]:
-        """Imitator minus base, both in the same format, by format."""
-        return {f: self.of(imitator=1, base=-1, at=f) for f in self.shared_formats}
-
-    def value_of(self, arms: Sequence[str], at: Format | None = None) -> float:
-        """The axis value of a role, averaged over its arms."""
-        return float(self.sample.values[[self._cell(arm, at) for arm in arms]].mean())
-
-    def teacher_value(self, at: Format | None = None) -> float | None:
-        """The teacher's axis value; None where it has none."""
-        teacher = self.roles.teacher
-        if self.published is not None:
-            return self.published.value if at is None else None
-        if teacher is None or (at is not None and (teacher, at) not in self.column):
-            return None
-        return self.value_of([teacher], at)
-
-    def _cell(self, arm: str, at: Format | None) -> int:
-        return self.column[arm, at or self.data.best_format[arm]]
-
-
-def _why_not_asked(data: AxisData, roles: Roles) -> str:
-    """Why the axis cannot be decided for want of scores; empty where it can."""
-    needed = [*roles.imitator, roles.base]
-    if roles.teacher is not None and roles.teacher not in data.published:
-        needed.append(roles.teacher)
-    for arm in needed:
-        if not data.formats_of(arm):
-            return f"`{arm}` has no score on {data.axis}"
-        if data.best_format[arm] not in data.formats_of(arm):
-            return f"`{arm}` has no score in its chosen format, {data.best_format[arm]}"
-    return ""
-
-
-def _why_refused(joint: _Joint) -> str:
-    """Why there are too few data to decide anything; empty where there are enough."""
-    sample = joint.sample
-    if sample.n_clusters < MIN_CLUSTERS:
-        return (
-            f"{sample.n_clusters} clusters on which every arm has a score; "
-            f"no interval can be trusted under {MIN_CLUSTERS}"
-        )
-    n_lost = len(np.unique(joint.data.tasks)) - sample.counts.shape[1]
-    if n_lost:
-        return f"{n_lost} tasks have no item on which every arm has a score"
-    n_single = int((np.bincount(sample.strata) < 2).sum())
-    if n_single:
-        return f"{n_single} tasks have a single cluster, which says nothing about its error"
-    return ""
-
-
-def _decided(joint: _Joint) -> AxisDecision:
+def _decided(joint: JointAxis, rule: Rule) -> AxisDecision:
     """The decision with all its numbers."""
-    rule, has_teacher = joint.rule, joint.roles.teacher is not None
+    has_teacher = joint.roles.teacher is not None
     gain = joint.of(imitator=1, base=-1)
     lead = joint.of(teacher=1, base=-1) if has_teacher else None
     closing = (
         joint.of(imitator=1, base=rule.share - 1, teacher=-rule.share) if has_teacher else None
     )
-    bounds = _bounds(joint, gain, lead, closing)
+    bounds = _bounds(joint, rule, gain, lead, closing)
     decision = decide(bounds, rule)
     ratio, ratio_ci95 = _gap_closed(gain, lead)
+    n_items = joint.sample.n_items
+    is_read = bounds.base_over_floor is None or bounds.base_over_floor > 0
+    is_open = is_read and decision in (Decision.UNRESOLVED, Decision.UNINFORMATIVE)
+    may_close = decision in (Decision.GAIN, Decision.UNRESOLVED) and not _is_short(bounds)
     return AxisDecision(
         axis=joint.data.axis,
         decision=decision,
@@ -347,21 +241,21 @@ def _decided(joint: _Joint) -> AxisDecision:
         gap_closed=ratio,
         gap_closed_ci95=ratio_ci95,
         bounds=bounds,
-        best_format=_best_formats(joint),
+        best_format=joint.best_formats(),
         by_format={f: _format_values(joint, f) for f in joint.same_format},
-        n_items=joint.sample.n_items,
+        n_items=n_items,
         n_clusters=joint.sample.n_clusters,
         n_failed=joint.sample.n_dropped,
         n_seeds=len(joint.roles.imitator),
-        items_to_resolve=_items_to_resolve(joint, decision, gain, lead, closing),
-        items_to_close=_items_to_close(joint, decision, bounds, closing),
+        items_to_resolve=_items_to_resolve(n_items, rule, gain, lead, closing) if is_open else None,
+        items_to_close=_items_to_close(n_items, rule, closing) if may_close and closing else None,
     )
 
 
 def _bounds(
-    joint: _Joint, gain: Contrast, lead: Contrast | None, closing: Contrast | None
+    joint: JointAxis, rule: Rule, gain: Contrast, lead: Contrast | None, closing: Contrast | None
 ) -> Bounds:
-    alpha, floor = joint.rule.alpha, joint.data.floor
+    alpha, floor = rule.alpha, joint.data.floor
     return Bounds(
         gain_lower=gain.lower(alpha),
         gain_upper=gain.upper(alpha),
@@ -372,6 +266,11 @@ def _bounds(
         lead_lower=None if lead is None else lead.lower(alpha),
         base_over_floor=None if floor is None else joint.of(base=1).lower(alpha) - floor,
     )
+
+
+def _is_short(bounds: Bounds | None) -> bool:
+    """Whether the gap is shown not to be closed."""
+    return bounds is not None and bounds.closing_upper is not None and bounds.closing_upper < 0
 
 
 def _gap_closed(
@@ -389,13 +288,7 @@ def _gap_closed(
     return ratio.value, (ratio.quantile(0.025), ratio.quantile(0.975))
 
 
-def _best_formats(joint: _Joint) -> dict[str, Format]:
-    chosen, roles = joint.data.best_format, joint.roles
-    named = {"base": roles.base, "imitator": roles.imitator[0], "teacher": roles.teacher}
-    return {role: chosen[arm] for role, arm in named.items() if arm is not None and arm in chosen}
-
-
-def _format_values(joint: _Joint, at: Format) -> FormatValues:
+def _format_values(joint: JointAxis, at: Format) -> FormatValues:
     difference = joint.same_format[at]
     return FormatValues(
         base=joint.value_of([joint.roles.base], at),
@@ -407,40 +300,27 @@ def _format_values(joint: _Joint, at: Format) -> FormatValues:
 
 
 def _items_to_resolve(
-    joint: _Joint,
-    decision: Decision,
-    gain: Contrast,
-    lead: Contrast | None,
-    closing: Contrast | None,
+    n_items: int, rule: Rule, gain: Contrast, lead: Contrast | None, closing: Contrast | None
 ) -> int | None:
-    """Items that the nearest decision needs; None where the axis is decided, or nothing helps."""
-    if decision not in (Decision.UNRESOLVED, Decision.UNINFORMATIVE):
-        return None
-    if (
-        joint.data.floor is not None
-        and joint.of(base=1).lower(joint.rule.alpha) <= joint.data.floor
-    ):
-        return None
-    margin, n = joint.rule.margin, joint.sample.n_items
-    teacher_leads = 0 if lead is None else _items_for(lead, lead.value - 2 * margin, joint.rule, n)
-    facts = [(gain, gain.value), (gain, -margin - gain.value)]
-    claims = [(gain, margin - gain.value)]
+    """Items that the nearest decision needs; None where no number of items brings one."""
+
+    def items(result: Contrast, distance: float) -> float:
+        return _items_for(result, distance, rule, n_items)
+
+    informative = 0.0 if lead is None else items(lead, lead.value - 2 * rule.margin)
+    options = [
+        items(gain, gain.value),  # gain
+        items(gain, -rule.margin - gain.value),  # loss
+        max(informative, items(gain, rule.margin - gain.value)),  # no gain
+    ]
     if closing is not None:
-        claims.append((closing, closing.value))
-    needed = [_items_for(c, distance, joint.rule, n) for c, distance in facts]
-    needed += [max(teacher_leads, _items_for(c, d, joint.rule, n)) for c, d in claims]
-    return None if math.isinf(min(needed)) else math.ceil(min(needed))
+        options.append(max(informative, items(closing, closing.value)))  # closed
+    return None if math.isinf(min(options)) else math.ceil(min(options))
 
 
-def _items_to_close(
-    joint: _Joint, decision: Decision, bounds: Bounds, closing: Contrast | None
-) -> int | None:
-    """Items that show the gap closed or not closed, where the data leave that open."""
-    if closing is None or decision not in (Decision.GAIN, Decision.UNRESOLVED):
-        return None
-    if bounds.closing_upper is not None and bounds.closing_upper < 0:
-        return None
-    needed = _items_for(closing, abs(closing.value), joint.rule, joint.sample.n_items)
+def _items_to_close(n_items: int, rule: Rule, closing: Contrast) -> int | None:
+    """Items that show the gap closed, or not closed; None where no number does."""
+    needed = _items_for(closing, abs(closing.value), rule, n_items)
     return None if math.isinf(needed) else math.ceil(needed)
 
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from evals.axisdata import AxisData, Roles
-from evals.decision import SEEDS_FOR_RECIPE, SUBSTANCE, AxisDecision, Decision, Rule, decide_axis
+from evals.decision import SUBSTANCE, AxisDecision, Decision, Rule, decide_axis
+from evals.joint import SEEDS_FOR_RECIPE
 from evals.records import Axis
 
 __all__ = ["Verdict", "VerdictWord", "conclude", "judge_imitator"]
