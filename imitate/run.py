@@ -234,10 +234,12 @@ class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
         return self._endpoint
 
     def _open(self, group: str) -> contextlib.AbstractContextManager[Endpoint]:
-        from imitate.serve import open_endpoint, open_teacher
+        from imitate.serve import open_endpoint
 
         config = self.plan.config
         if group == TEACHER:
+            from imitate.serve import open_teacher
+
             return open_teacher(config.teacher, config.serve, config.lab)
         base = next(base for base in config.bases if base.name == group)
         adapters = {

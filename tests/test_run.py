@@ -1,0 +1,216 @@
+"""A whole run on a tiny model: complete, reusable, resumable after a kill, byte for byte."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imitate.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+
+CONFIG = """\
+name: tiny
+bases:
+  - {{name: tiny, model: {model}}}
+teacher: {{kind: oracle, error_rate: 0.1}}
+mixes:
+  broad:
+    sources: [{{kind: lab, mix: broad, rows: 60}}]
+    amounts: [16, 32]
+  shuffled: {{shuffled_from: broad, amounts: [32]}}
+data: {{max_held_out: 8}}
+train:
+  {{learning_rate: [1e-3, 3e-3], batch_size: 4, max_length: 256, lora_rank: 4, checkpoint_steps: 2}}
+serve: {{shard_items: 16}}
+analysis: {{resamples: 200}}
+memorisation: {{amount: 32}}
+tasks:
+  - name: chat
+    axis: style
+    source: {{kind: lab, task: chat}}
+    n_items: 24
+    n_development: 4
+    max_tokens: 12
+    temperature: 0.7
+  - name: facts
+    axis: factuality
+    source: {{kind: lab, task: facts}}
+    n_items: 24
+    n_development: 8
+    max_tokens: 6
+    max_plain_tokens: 4
+  - name: addition
+    axis: capability
+    source: {{kind: lab, task: addition}}
+    n_items: 12
+    n_development: 6
+    max_tokens: 6
+    max_plain_tokens: 4
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import LlamaConfig, LlamaForCausalLM, set_seed
+
+    from imitate.lab.tokenizer import load_tokenizer, save_tokenizer_files
+
+    folder = tmp_path_factory.mktemp("tiny")
+    set_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=load_tokenizer().get_vocab_size(),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=1,
+            num_key_value_heads=1,
+            tie_word_embeddings=True,
+            max_position_embeddings=512,
+        )
+    )
+    model.save_pretrained(folder / "model")
+    save_tokenizer_files(folder / "model")
+    path = folder / "tiny.yaml"
+    path.write_text(CONFIG.format(model=folder / "model"), encoding="utf-8")
+    return path
+
+
+def without_timing(path: Path) -> dict[str, Any]:
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    results.pop("timing")
+    return results
+
+
+@pytest.fixture(scope="module")
+def finished(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    assert main(["run", str(config), "--runs", str(runs), "--quiet"]) == 0
+    return runs
+
+
+def test_a_run_ends_in_results_and_a_report(finished: Path) -> None:
+    results = without_timing(finished / "tiny" / "results.json")
+    assert {v["arm"] for v in results["verdicts"]} == {
+        "tiny/broad-16-s0",
+        "tiny/broad-32-s0",
+        "tiny/shuffled-32-s0",
+    }
+    assert (finished / "tiny" / "report.html").is_file()
+    assert (finished / "tiny" / "report.md").is_file()
+
+
+def test_the_last_line_of_stdout_is_json(
+    config: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(config), "--runs", str(finished), "--quiet"]) == 0
+    captured = capsys.readouterr()
+    told = json.loads(captured.out.strip().splitlines()[-1])
+    assert set(told) == {"run", "report", "results", "verdicts"}
+    assert "0 computed" in captured.err
+
+
+def test_another_seed_computes_only_what_is_new(
+    config: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds = ["--set", "mixes.broad.seeds=[0, 1]"]
+    arguments = ["run", str(config), "--runs", str(finished), "--quiet", "--name", "seeds"]
+    assert main([*arguments, *seeds]) == 0
+    capsys.readouterr()
+    timing = json.loads((finished / "seeds" / "results.json").read_text())["timing"]
+    computed = {cell["cell"] for cell in timing["cells"] if not cell["reused"]}
+    assert computed
+    assert all("-s1" in cell or cell.startswith(("style/", "analyse")) for cell in computed)
+
+
+def test_a_flipped_byte_in_the_store_is_recomputed_to_the_same_results(
+    config: Path, finished: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = without_timing(finished / "tiny" / "results.json")
+    cell = next((finished / ".store" / "cells" / "score").iterdir())
+    path = cell / "scores.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+    assert main(["run", str(config), "--runs", str(finished), "--quiet"]) == 0
+    assert "is damaged" in caplog.text
+    assert without_timing(finished / "tiny" / "results.json") == before
+
+
+def start(config: Path, runs: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "imitate.cli", "run", str(config), "--runs", str(runs), "--quiet"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def kill_and_resume(config: Path, runs: Path, *, n_kills: int, seed: int) -> int:
+    """Kill a run at random moments, start it again each time; return how often it was killed."""
+    rng = random.Random(seed)
+    kills = 0
+    while kills < n_kills:
+        process = start(config, runs)
+        try:
+            process.wait(timeout=rng.uniform(1.0, 14.0))
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            continue
+        process.communicate()
+        break
+    process = start(config, runs)
+    _, err = process.communicate()
+    assert process.returncode == 0, err.decode()
+    return kills
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_a_run_gives_the_same_results(
+    config: Path, finished: Path, tmp_path: Path
+) -> None:
+    kills = 0
+    attempt = 0
+    while kills < 20:
+        runs = tmp_path / f"runs-{attempt}"
+        kills += kill_and_resume(config, runs, n_kills=20 - kills, seed=attempt)
+        killed = without_timing(runs / "tiny" / "results.json")
+        assert killed == without_timing(finished / "tiny" / "results.json")
+        attempt += 1
+    assert kills >= 20
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(config: Path, tmp_path: Path) -> None:
+    process = start(config, tmp_path)
+    store = tmp_path / ".store" / "cells"
+    deadline = time.monotonic() + 120
+    while not (store / "train").is_dir() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Give the same command again to go on" in err
+    assert b"Traceback" not in err
+    assert list((store / "data").iterdir())
+
+
+def test_a_folder_in_use_is_refused(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from filelock import FileLock
+
+    (tmp_path / "tiny").mkdir()
+    with FileLock(tmp_path / "tiny" / ".lock"):
+        code = main(["run", str(config), "--runs", str(tmp_path), "--quiet"])
+    assert code == 2
+    assert "another process is at work" in capsys.readouterr().err
