@@ -166,9 +166,11 @@ def facts_entry(results: Entry, arm: str) -> Entry:
 
 def _plane_figure(results: Entry, axis: str) -> Figure | None:
     shown = [v for v in recipes(results.get("verdicts") or []) if _is_in_plane(v, axis)]
-    controls = [c for c in results.get("controls") or [] if _is_in_plane(c, axis)]
     if not shown:
         return None
+    bases = {entry["base"] for entry in shown}
+    controls = [c for c in results.get("controls") or [] if c["base"] in bases]
+    controls = [control for control in controls if _is_in_plane(control, axis)]
     top = {id(entry) for entry in largest(shown).values()}
     ranked = sorted(shown, key=lambda e: (id(e) not in top, e["is_control"], -e["amount"]))
     marks = [

@@ -51,7 +51,7 @@ ATTRIBUTES = {
 
 def draw(chart: alt.TopLevelMixin) -> str:
     """Return the chart as an `<svg>` element with a transparent background."""
-    drawn = vlc.vegalite_to_svg({**chart.to_dict(), "config": CONFIG})
+    drawn = vlc.vegalite_to_svg({**chart.to_dict(validate=False), "config": CONFIG})
     root = _rebuilt(ET.fromstring(drawn))
     if root is None:
         raise AssertionError(f"not an SVG document: {drawn[:80]!r}")

@@ -355,6 +355,16 @@ def make_results() -> dict[str, Any]:
     }
 
 
+def make_small_results() -> dict[str, Any]:
+    """Return a run of one base, one amount and one rate: few figures, so quick to render."""
+    results = make_results()
+    results["verdicts"] = [make_verdict("medium", mix, 1000) for mix in ("broad", "shuffled")]
+    kept = {entry["arm"] for entry in results["verdicts"]} | {"medium", "teacher"}
+    results["arms"] = [arm for arm in results["arms"] if arm["arm"] in kept]
+    results["controls"] = [c for c in results["controls"] if c["base"] == "medium"]
+    return results | {"sweeps": [], "learning_rates": []}
+
+
 def _output(text: str, outcome: str, style: float | None) -> dict[str, Any]:
     return {
         "format": "chat",
@@ -366,7 +376,7 @@ def _output(text: str, outcome: str, style: float | None) -> dict[str, Any]:
     }
 
 
-def make_outputs(n_items: int = 40) -> dict[str, Any]:
+def make_outputs(n_items: int = 20) -> dict[str, Any]:
     """Return an outputs.json of `n_items` questions, answered by every imitator."""
     draw = random.Random(0)
     arms = [entry["arm"] for entry in _imitators()]
