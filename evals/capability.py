@@ -4,7 +4,9 @@ Nothing else reads lm-eval's keys. Two ways in: a built-in task or a YAML file (
 then `run_lm_eval_task`), and our own items as a task built in memory (`score_items_with_lm_eval`).
 Either way a document is an item with a stable id, and every sample becomes one `Score`.
 
-A language model is an `lm_eval.api.model.LM`; lm-eval is imported only when a function runs.
+A language model is an `lm_eval.api.model.LM`; it tells a failed call by a likelihood of NaN or by
+the text `FAILED_ANSWER`, and the score is a failed one. lm-eval is imported only when a function
+runs.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any, Literal
 
 from evals.errors import DataError, RecordError
 from evals.factuality import score_answers
-from evals.harness import Document, load_documents, load_tasks, run_tasks
+from evals.harness import FAILED_ANSWER, Document, load_documents, load_tasks, run_tasks
 from evals.records import Axis, Completion, Format, Item, Outcome, Score
 
 __all__ = ["lm_eval_items", "run_lm_eval_task", "score_items_with_lm_eval"]
@@ -292,9 +294,8 @@ def _score(item: Item, sample: _Sample, arm: str, format: Format) -> Score:
 
 
 def _value(item: Item, sample: _Sample) -> float:
-    """Return a metric's value, NaN where the model gave no number for a choice."""
-    likelihoods = _log_likelihoods(sample)
-    if any(math.isnan(one) for one in likelihoods):
+    """Return a metric's value, NaN where a call failed."""
+    if _has_failed(sample):
         return math.nan
     raw = sample.raw[sample.metric]
     is_number = isinstance(raw, bool | int | float) or hasattr(raw, "item")
@@ -305,6 +306,15 @@ def _value(item: Item, sample: _Sample) -> float:
             hint=f"choose another: {', '.join(sample.raw['metrics'])}",
         )
     return float(raw)
+
+
+def _has_failed(sample: _Sample) -> bool:
+    answers = [answer for request in sample.raw["resps"] for answer in request]
+    return any(
+        answer == FAILED_ANSWER if isinstance(answer, str) else math.isnan(answer[0])
+        for answer in answers
+        if isinstance(answer, str | tuple)
+    )
 
 
 def _log_likelihoods(sample: _Sample) -> list[float]:
@@ -404,9 +414,9 @@ def _completions(
             item_id=item.item_id,
             arm=arm,
             format=format,
-            text=str(sample.raw["resps"][0][0]),
+            text="" if _has_failed(sample) else str(sample.raw["resps"][0][0]),
             n_tokens=0,
-            finish_reason="stop",
+            finish_reason="error" if _has_failed(sample) else "stop",
         )
         for item, sample in zip(items, samples, strict=True)
     ]

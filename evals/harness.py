@@ -26,7 +26,10 @@ import numpy as np
 
 from evals.errors import DataError
 
-__all__ = ["Document", "load_documents", "load_tasks", "run_tasks"]
+__all__ = ["FAILED_ANSWER", "Document", "load_documents", "load_tasks", "run_tasks"]
+
+FAILED_ANSWER = "\x00failed"
+"""What a language model returns for a generation that failed; a failed likelihood is NaN."""
 
 SEED = 1234
 """lm-eval's own default: the few-shot examples are those of its command line."""

@@ -3,6 +3,7 @@
 
 import json
 import logging
+import math
 import random
 import warnings
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import pytest
 from evals import harness
 from evals.capability import lm_eval_items, run_lm_eval_task, score_items_with_lm_eval
 from evals.errors import DataError, RecordError
+from evals.harness import FAILED_ANSWER
 from evals.records import Axis, Format, Item, Outcome
 
 with warnings.catch_warnings():
@@ -238,16 +240,36 @@ filter_list:
         run_lm_eval_task(lm, str(path), items, arm="base", format=Format.PLAIN, metric="f1")
 
 
-def test_a_missing_number_is_a_failure_and_no_wrong_answer(tmp_path: Path) -> None:
-    class Failing(KnowingLM):
-        def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-            return [(float("nan"), False) for _ in requests]
+class FailingLM(KnowingLM):
+    """Fails on Bo, and answers for all others."""
 
+    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+        told = super().loglikelihood(requests)
+        is_bo = ["Bo" in request.args[0] for request in requests]
+        return [(math.nan, False) if bo else one for bo, one in zip(is_bo, told, strict=True)]
+
+    def generate_until(self, requests: list[Any]) -> list[str]:
+        told = super().generate_until(requests)
+        is_bo = ["Bo" in request.args[0] for request in requests]
+        return [FAILED_ANSWER if bo else one for bo, one in zip(is_bo, told, strict=True)]
+
+
+@pytest.mark.parametrize("with_choices", [True, False])
+def test_a_failed_call_is_no_wrong_answer(with_choices: bool) -> None:
+    items = _items(with_choices=with_choices)
+    scores = score_items_with_lm_eval(
+        FailingLM(list(CITIES)), items, arm="base", format=Format.PLAIN
+    )
+    assert [s.outcome for s in scores] == [Outcome.RIGHT, Outcome.FAILED, *[Outcome.RIGHT] * 4]
+    assert math.isnan(scores[1].value)
+
+
+def test_a_failed_call_of_a_file_task_is_no_wrong_answer(tmp_path: Path) -> None:
     path = str(_yaml(tmp_path))
     items = _named(path)
-    scores = run_lm_eval_task(Failing([]), path, items, arm="base", format=Format.PLAIN)
-    assert {score.outcome for score in scores} == {Outcome.FAILED}
-    assert all(np.isnan(score.value) for score in scores)
+    scores = run_lm_eval_task(FailingLM(list(CITIES)), path, items, arm="base", format=Format.PLAIN)
+    failed = [score.item_id for score in scores if score.outcome is Outcome.FAILED]
+    assert failed == [item.item_id for item in items if "Bo" in item.prompt]
 
 
 def test_a_changed_data_set_is_noticed(tmp_path: Path) -> None:
