@@ -46,7 +46,7 @@ N_TASKS = 2
 CHAT_PENALTY = 0.1
 N_DEVELOPMENT = 200
 CLUSTERS_WHERE_NO_NUMBER_DECIDES = 400
-CORRELATIONS = (0.1, 0.2, 0.3)
+CORRELATIONS = (0.1, 0.3)
 ROLES = Roles(imitator=("imitator",), base="base", teacher="teacher")
 ARMS = ("base", "imitator", "teacher")
 
@@ -328,7 +328,7 @@ def coverage_tasks(simulations: int, resamples: int) -> list[CoverageTask]:
     plain = [
         CoverageTask(n, icc, simulations, resamples)
         for n in (10, 15, 30, 100)
-        for icc in CORRELATIONS
+        for icc in (0.1, 0.2, 0.3)
     ]
     hard = []
     for n in (30, 100):
