@@ -223,8 +223,10 @@ def test_one_of_several_filters_is_chosen(tmp_path: Path) -> None:
 metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
 generation_kwargs: {until: ["\\n"], do_sample: false}
 filter_list:
-  - {name: first-letter, filter: [{function: regex, regex_pattern: "(\\\\w)"}, {function: take_first}]}
-  - {name: word, filter: [{function: regex, regex_pattern: "(\\\\w+)"}, {function: take_first}]}
+  - name: first-letter
+    filter: [{function: regex, regex_pattern: "(\\\\w)"}, {function: take_first}]
+  - name: word
+    filter: [{function: regex, regex_pattern: "(\\\\w+)"}, {function: take_first}]
 """
     )
     items = _named(str(path))
@@ -310,3 +312,34 @@ def test_data_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     path = _yaml(tmp_path, dataset_kwargs=f"{{data_files: {tmp_path / 'gone.jsonl'}}}")
     with pytest.raises(DataError, match="cannot be loaded"):
         _named(str(path))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("format", list(Format))
+def test_scores_are_those_that_lm_eval_prints(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: Format
+) -> None:
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+
+    monkeypatch.setattr("lm_eval.evaluator.add_env_info", lambda results: None)  # 4 s
+    path = _yaml(tmp_path, num_fewshot="2", fewshot_split="train")
+    lm = HFLM(pretrained=str(tiny_model), device="cpu", batch_size=4)
+    items = _named(str(path))
+    scores = {
+        metric: run_lm_eval_task(lm, str(path), items, arm="a", format=format, metric=metric)
+        for metric in ("acc", "acc_norm")
+    }
+    printed = simple_evaluate(
+        lm,
+        tasks=[str(path)],
+        task_manager=TaskManager(include_defaults=False),
+        apply_chat_template=format is Format.CHAT,
+        bootstrap_iters=0,
+    )
+    for metric, found in scores.items():
+        assert np.mean([score.value for score in found]) == pytest.approx(
+            printed["results"]["cities"][f"{metric},none"]
+        )
+    hashes = {sample["doc_hash"][:16] for sample in printed["samples"]["cities"]}
+    assert {item.item_id.removeprefix("cities/") for item in items} == hashes
