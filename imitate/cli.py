@@ -159,8 +159,8 @@ def _add_lab(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     pretrain.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
     pretrain.set_defaults(command=_pretrain)
-    card = actions.add_parser("card", help="print the world's data card")
-    card.add_argument("--world-seed", type=int, default=1)
+    card = actions.add_parser("card", help="print the data card of a recipe's world and corpus")
+    card.add_argument("config", type=Path, metavar="CONFIG", help="YAML file of configs/lab/")
     card.set_defaults(command=_lab_card)
 
 
@@ -223,7 +223,7 @@ def _pretrain(arguments: argparse.Namespace) -> int:
 def _lab_card(arguments: argparse.Namespace) -> int:
     from imitate.commands import lab_card
 
-    return lab_card(arguments.world_seed)
+    return lab_card(arguments.config)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

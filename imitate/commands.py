@@ -20,6 +20,7 @@ from evals.errors import UserError
 from imitate.config import Config
 from imitate.configfile import load_config
 from imitate.plan import Plan, Stage, build_plan
+from imitate.preflight import preflight_run
 from imitate.progress import open_bars
 from imitate.provenance import describe_provenance
 from imitate.run import Finished, execute_plan, work_of
@@ -55,8 +56,9 @@ def run(
     plan = build_plan(config)
     folder = runs / (name or config.name)
     with _claimed(folder):
-        _write_plan(folder, config, plan)
         store = Store(runs / ".store")
+        preflight_run(plan, store)
+        _write_plan(folder, config, plan)
         with open_bars(sum(map(work_of, plan.cells)), quiet=quiet) as bars:
             finished = execute_plan(plan, store, bars=bars, force=force)
         results = _results(plan, finished, config_path, overrides)
@@ -143,14 +145,15 @@ def pretrain(config_path: Path, overrides: Sequence[str], out: Path) -> int:
     return 0
 
 
-def lab_card(world_seed: int) -> int:
-    """Print the data card of a world."""
+def lab_card(config_path: Path) -> int:
+    """Print the data card of the world and the corpus that a recipe pretrains on."""
     from imitate.lab.card import data_card
-    from imitate.lab.corpus import CorpusRecipe
+    from imitate.lab.recipe import load_recipe
     from imitate.lab.world import make_world
 
-    card = data_card(make_world(world_seed), CorpusRecipe(), n_documents=2_000, seed=0)
-    print(json.dumps(card, indent=2, default=str))
+    recipe = load_recipe(config_path)
+    card = data_card(make_world(recipe.world_seed), recipe.stages[0].corpus(), n_documents=2_000)
+    print(json.dumps(card, indent=2))
     return 0
 
 
