@@ -283,8 +283,9 @@ def contrast(sample: ClusterSums, draws: FloatArray, weights: npt.ArrayLike) -> 
 def average_over_seeds(mean: Contrast, by_seed: Sequence[float]) -> Contrast:
     """Return the contrast of the mean over training seeds, with the spread of the seeds added.
 
-    The seeds' spread holds a little of the items' error too (seeds disagree on items), which
-    counts twice and errs to the wide side.
+    The spread of seeds over the same items holds some of the items' error too, which counts twice:
+    at 300 items a nominal 95 % interval covers 98 to 99 % where seeds hardly differ, and 96 to 97 %
+    where they do. Subtracting that part was tried: 93 to 96 %.
     """
     error = float(np.std(by_seed, ddof=1)) / len(by_seed) ** 0.5
     return dataclasses.replace(mean, seed_error=error, n_seeds=len(by_seed))

@@ -258,6 +258,19 @@ def test_training_seeds_add_their_t_bound_in_quadrature():
     assert found.upper(0.05) - alone.value == pytest.approx(np.hypot(items, seeds))
 
 
+def test_interval_over_three_seeds_covers_the_recipe_and_that_of_items_alone_does_not():
+    rng, hits = np.random.default_rng(12), np.zeros(2)
+    for _ in range(300):
+        rates = 0.6 + rng.normal(0, 0.05, 3)
+        values = (rng.random((3, 300)) < rates[:, None]).astype(float)
+        sample = cluster_sums(values, np.arange(300))
+        items = contrast(sample, joint_bootstrap(sample, resamples=200, seed=0), [1 / 3] * 3)
+        for i, found in enumerate((items, average_over_seeds(items, list(sample.values)))):
+            hits[i] += found.lower(0.025) < 0.6 < found.upper(0.025)
+    assert hits[0] / 300 < 0.75
+    assert hits[1] / 300 > 0.93
+
+
 def test_published_share_has_jeffreys_error():
     nothing = items_as_clusters(np.zeros(100), resamples=200_000)
     found = add_published(dataclasses.replace(nothing, is_sparse=False), 1, 0.9, 150, seed=0)
