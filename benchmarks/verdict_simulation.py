@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -49,6 +50,10 @@ CLUSTERS_WHERE_NO_NUMBER_DECIDES = 400
 CORRELATIONS = (0.1, 0.3)
 ROLES = Roles(imitator=("imitator",), base="base", teacher="teacher")
 ARMS = ("base", "imitator", "teacher")
+
+OUTCOMES = ("right", "weaker", "false", "unresolved", "right_of_decided")
+INTERVALS = ("ours", "below upper", "above lower", "closing", "percentile", "bca", "two stages")
+Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +218,7 @@ def draw_axis(
     )
 
 
-def simulate_world(task: WorldTask) -> dict[str, object]:
+def simulate_world(task: WorldTask) -> Row:
     """How often each verdict is reached in a planted world."""
     world, icc, simulations = task.world, task.icc, task.simulations
     rule = Rule(resamples=task.resamples)
@@ -249,7 +254,7 @@ def _clusters_given(world: World, axis: Axis, planned: PlannedAxis, rule: Rule) 
     return round((needed or CLUSTERS_WHERE_NO_NUMBER_DECIDES) * share)
 
 
-def simulate_coverage(task: CoverageTask) -> dict[str, object]:
+def simulate_coverage(task: CoverageTask) -> Row:
     """How often each interval of imitator minus base holds the truth."""
     rng = np.random.default_rng([SEED, *task.key])
     hits: Counter[str] = Counter()
@@ -311,7 +316,7 @@ def _two_stages(
     return _percentile(table[drawn, items].mean(axis=(1, 2)))
 
 
-def simulate(task: WorldTask | CoverageTask) -> dict[str, object]:
+def simulate(task: WorldTask | CoverageTask) -> Row:
     """One row of either table; told on stderr when it is done."""
     row = simulate_world(task) if isinstance(task, WorldTask) else simulate_coverage(task)
     print(json.dumps(row), file=sys.stderr, flush=True)
@@ -350,28 +355,42 @@ def hardware() -> str:
     return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
 
 
-def as_markdown(rows: Sequence[dict[str, object]], columns: Sequence[str]) -> str:
-    """A Markdown table of the rows; shares in percent."""
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    lines += ["| " + " | ".join(_cell(c, row.get(c)) for c in columns) + " |" for row in rows]
-    return "\n".join(lines)
+def verdict_table(rows: Sequence[Row]) -> str:
+    """The table of verdicts: one line a world, its correlations side by side."""
+    lines = [["world", "items: style / facts / capability", "truth", *OUTCOMES]]
+    for world in dict.fromkeys(row["world"] for row in rows):
+        mine = [row for row in rows if row["world"] == world]
+        items = " · ".join(" / ".join(f"{n:,}" for n in row["items"]) for row in mine)
+        shares = [" · ".join(_percent(row[outcome]) for row in mine) for outcome in OUTCOMES]
+        lines.append([world, items, mine[0]["truth"], *shares])
+    return _markdown(lines)
 
 
-def _cell(column: str, value: object) -> str:
-    if isinstance(value, float) and column != "icc":
-        return f"{100 * value:.1f}"
-    if isinstance(value, list | tuple):
-        return " / ".join(f"{v:,}" if isinstance(v, int) else f"{v:g}" for v in value)
-    return "" if value is None else str(value)
+def coverage_table(rows: Sequence[Row]) -> str:
+    """The table of coverage: one line a setting."""
+    lines = [["clusters", "correlation", "setting", *INTERVALS]]
+    for row in rows:
+        shares = [_percent(row.get(name)) for name in INTERVALS]
+        lines.append([str(row["n_clusters"]), f"{row['icc']:g}", _setting(row), *shares])
+    return _markdown(lines)
 
 
-VERDICT_COLUMNS = (
-    "world", "icc", "items", "truth", "right", "weaker", "false", "unresolved", "right_of_decided"
-)  # fmt: skip
-COVERAGE_COLUMNS = (
-    "n_clusters", "icc", "items_per_cluster", "n_tasks", "is_uneven", "rates", "ours",
-    "below upper", "above lower", "closing", "percentile", "bca", "two stages",
-)  # fmt: skip
+def _setting(row: Row) -> str:
+    """What sets a row of the table of coverage apart from the plain ones."""
+    parts = [f"{row['items_per_cluster']} items a cluster"]
+    parts += [f"{row['n_tasks']} tasks"] * (row["n_tasks"] > 1)
+    parts += ["sizes uneven"] * row["is_uneven"]
+    parts += ["rates 3, 8, 30 %"] * (row["rates"][0] < 0.1)
+    return ", ".join(parts)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---"] * len(lines[0])
+    return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -388,8 +407,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = list(pool.map(simulate, [*world_tasks(*size), *coverage_tasks(*size)]))
     verdicts = [row for row in rows if "world" in row]
     coverage = [row for row in rows if "world" not in row]
-    print(as_markdown(verdicts, VERDICT_COLUMNS), end="\n\n")
-    print(as_markdown(coverage, COVERAGE_COLUMNS), end="\n\n")
+    print(verdict_table(verdicts), coverage_table(coverage), sep="\n\n", end="\n\n")
     about = {
         "seed": SEED,
         "simulations": options.simulations,
