@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from evals.records import Example, Item
 from imitate.data.facts import FactIndex, strip_labels
-from imitate.data.words import WordBatch, WordHashes, split_words, window_hashes
+from imitate.data.words import HashTable, WordBatch, hash_words, split_words, window_hashes
 
 __all__ = ["Decontaminator", "Hit"]
 
@@ -113,51 +113,19 @@ class Decontaminator:
     def _find_facts(
         self, examples: Sequence[Example], batch: WordBatch
     ) -> Iterator[tuple[int, int]]:
-        for row, (words, distinct) in enumerate(zip(batch.words, batch.distinct, strict=True)):
-            is_exact = bool(examples[row].support)
-            for index in self._facts.find(words, distinct):
-                if not (is_exact and self._has_keys[index]):
-                    yield row, index
+        for row, index in self._facts.find(batch):
+            if not (examples[row].support and self._has_keys[index]):
+                yield row, index
 
 
-@dataclass(frozen=True)
-class _HashTable:
-    """Hashes with a value each; a bitmap answers most questions without a search."""
-
-    hashes: Hashes  # sorted
-    values: Ints
-    bitmap: npt.NDArray[np.bool_]
-    shift: np.uint64
-
-    @classmethod
-    def of(cls, hashes: Hashes, values: Ints) -> _HashTable:
-        order = np.argsort(hashes, kind="stable")
-        # 64 slots for each hash pass one innocent word in 64; 2**26 slots are 64 MB.
-        bits = min(26, max(10, len(hashes).bit_length() + 6))
-        shift = np.uint64(64 - bits)
-        bitmap = np.zeros(1 << bits, np.bool_)
-        bitmap[(hashes >> shift).astype(np.int64)] = True
-        return cls(hashes[order], values[order], bitmap, shift)
-
-    def look_up(self, asked: Hashes) -> tuple[Ints, Ints]:
-        """Return the positions in `asked` that are in the table, and their values."""
-        maybe = np.flatnonzero(self.bitmap[(asked >> self.shift).astype(np.int64)])
-        if not len(maybe):
-            return maybe, maybe
-        place = np.searchsorted(self.hashes, asked[maybe])
-        place[place == len(self.hashes)] = 0
-        is_found = self.hashes[place] == asked[maybe]
-        return maybe[is_found], self.values[place[is_found]]
-
-
-def _index_ngrams(items: Sequence[Item], n: int) -> _HashTable:
+def _index_ngrams(items: Sequence[Item], n: int) -> HashTable:
     texts = [
-        (i, split_words(text))
+        (i, text)
         for i, item in enumerate(items)
         for text in (item.prompt, *item.answers, *item.choices)
     ]
     owners = np.array([i for i, _ in texts], np.int64)
-    batch = WordBatch.of([words for _, words in texts], WordHashes())
+    batch = WordBatch.of([text for _, text in texts])
     hashes, first = window_hashes(batch, n)
     owner = owners[batch.row_of(first)] if len(first) else first
     names = {(item.task, item.cluster_id): 0 for item in items}
@@ -167,13 +135,13 @@ def _index_ngrams(items: Sequence[Item], n: int) -> _HashTable:
     distinct, n_clusters = np.unique(pairs["f0"], return_counts=True)
     _, first_seen = np.unique(hashes, return_index=True)
     is_question = n_clusters <= _MAX_CLUSTERS
-    return _HashTable.of(distinct[is_question], owner[first_seen[is_question]])
+    return HashTable.of(distinct[is_question], owner[first_seen[is_question]])
 
 
 @dataclass(frozen=True)
 class _ShortPrompt:
     item: int
-    words: tuple[str, ...]
+    hashes: Hashes
     offset: int  # of the anchor within the words
     strict: str  # with its operators, where it has any: 12 + 7 is not 12 * 7
 
@@ -183,7 +151,7 @@ class _PromptIndex:
     """Prompts shorter than an n-gram: found by their rarest four words, or by equality."""
 
     short: tuple[tuple[_ShortPrompt, ...], ...]
-    anchors: _HashTable
+    anchors: HashTable
     tiny: Mapping[str, int]
 
     @classmethod
@@ -195,9 +163,9 @@ class _PromptIndex:
         groups: dict[int, list[_ShortPrompt]] = defaultdict(list)
         for i, anchor, offset in _choose_anchors(short):
             strict = _strict(prompts[i]) if _OPERATOR.search(prompts[i]) else ""
-            groups[anchor].append(_ShortPrompt(i, short[i], offset, strict))
+            groups[anchor].append(_ShortPrompt(i, hash_words(short[i]), offset, strict))
         hashes = np.array(list(groups), np.uint64)
-        table = _HashTable.of(hashes, np.arange(len(groups), dtype=np.int64))
+        table = HashTable.of(hashes, np.arange(len(groups), dtype=np.int64))
         return cls(tuple(map(tuple, groups.values())), table, tiny)
 
     def find(self, examples: Sequence[Example], batch: WordBatch) -> Iterator[tuple[int, int]]:
@@ -208,7 +176,7 @@ class _PromptIndex:
         within = first[positions] - batch.starts[rows]
         for row, start, group in zip(rows.tolist(), within.tolist(), groups.tolist(), strict=True):
             for prompt in self.short[group]:
-                if _stands(prompt, batch.words[row], start, examples[row]):
+                if _stands(prompt, batch, row, start, examples[row]):
                     yield row, prompt.item
         if self.tiny:
             for row, example in enumerate(examples):
@@ -231,7 +199,7 @@ def _own_prompts(items: Sequence[Item]) -> dict[int, str]:
 
 def _choose_anchors(prompts: Mapping[int, tuple[str, ...]]) -> Iterator[tuple[int, int, int]]:
     """Yield item, hash and offset of each prompt's rarest window of four words."""
-    batch = WordBatch.of([list(words) for words in prompts.values()], WordHashes())
+    batch = WordBatch.of([" ".join(words) for words in prompts.values()])
     hashes, first = window_hashes(batch, _ANCHOR_WORDS)
     _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     rarity = counts[inverse]
@@ -241,9 +209,12 @@ def _choose_anchors(prompts: Mapping[int, tuple[str, ...]]) -> Iterator[tuple[in
         yield i, int(hashes[best]), int(first[best] - batch.starts[row])
 
 
-def _stands(prompt: _ShortPrompt, words: Sequence[str], anchor: int, example: Example) -> bool:
-    start = anchor - prompt.offset
-    if start < 0 or tuple(words[start : start + len(prompt.words)]) != prompt.words:
+def _stands(
+    prompt: _ShortPrompt, batch: WordBatch, row: int, anchor: int, example: Example
+) -> bool:
+    first = batch.starts[row] + anchor - prompt.offset
+    found = batch.hashes[max(first, 0) : first + len(prompt.hashes)]
+    if first < batch.starts[row] or not np.array_equal(found, prompt.hashes):
         return False
     text = f"{example.prompt}\n{example.response}"
     return not prompt.strict or f" {prompt.strict} " in f" {_strict(text)} "

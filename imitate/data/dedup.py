@@ -57,7 +57,7 @@ class Signer:
         A row shorter than a shingle is one shingle; a row without words gets the empty signature,
         all ones.
         """
-        n_rows, n_permutations = len(batch.words), len(self.multipliers)
+        n_rows, n_permutations = len(batch), len(self.multipliers)
         signatures = np.full((n_rows, n_permutations), np.iinfo(np.uint32).max, np.uint32)
         hashes, first = window_hashes(batch, self.shingle_words, whole_short_rows=True)
         if not len(first):

@@ -6,8 +6,8 @@ accepted answer, stand
 - all *names* of the question: its capitalised words (but for the first) and its numbers; and
 - of its other content words at least half: rounded down where there are two names or more, since a
   full name is evidence enough, rounded up where there is one;
-- *all* content words, at least two, where the question has no capitalised name or the answer is a
-  number: numbers stand everywhere.
+- *all* content words, at least three, where the question has no capitalised name, and all of them
+  too where the answer is a number: numbers stand everywhere.
 
 Not taken as facts: items without a content word in letters, and answers that are evidence of
 nothing (yes, no, single letters, stop words, what the question itself says). Words compare without
@@ -21,18 +21,26 @@ keys, both rules of thumb give way to the exact one: a key in common.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
 
 from evals.records import Item
-from imitate.data.words import split_words
+from imitate.data.words import HashTable, WordBatch, hash_words, split_words
 
 __all__ = ["FactIndex", "strip_labels"]
+
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 _WINDOW_WORDS = 40
 _MAX_QUESTION_WORDS = 40
 _MAX_ANSWER_WORDS = 8
+_ANCHORS = 3
 
 # Function words and the words that make a question a question.
 _STOP_WORD_LINES = """
@@ -66,37 +74,96 @@ class _Fact:
 
 
 class FactIndex:
-    """Finds rows that state a fact that an item asks for."""
+    """Finds rows that state a fact that an item asks for.
+
+    All but a few rows are ruled out on arrays: each fact has up to three anchors, words that must
+    all be in the row, and a key word of each answer, one of which must be.
+    """
 
     def __init__(self, items: Sequence[Item]) -> None:
-        facts = [fact for i, item in enumerate(items) for fact in _make_facts(i, item)]
-        counts = Counter(stem for fact in facts for stem in fact.names | fact.others)
-        self._facts_by_anchor: dict[str, list[_Fact]] = defaultdict(list)
-        self._stem_of_form: dict[str, str] = {}
-        for fact in facts:
-            # Every anchor must be in the row, so the rarest one rules out the most rows.
-            required = fact.names or fact.others
-            anchor = min(required, key=lambda stem: (counts[stem], -len(stem), stem))
-            self._facts_by_anchor[anchor].append(fact)
-            for stem in fact.names | fact.others:
-                self._stem_of_form |= {stem: stem, f"{stem}s": stem}
-        self._forms = frozenset(self._stem_of_form)
+        self._facts = [fact for i, item in enumerate(items) for fact in _make_facts(i, item)]
+        counts = Counter(stem for fact in self._facts for stem in fact.names | fact.others)
+        # The rarest words rule out the most rows.
+        anchors = [
+            sorted(fact.names or fact.others, key=lambda stem: (counts[stem], -len(stem), stem))
+            for fact in self._facts
+        ]
+        self._anchors = _WordIndex([stems[:_ANCHORS] for stems in anchors], _forms)
+        keys = [list(dict.fromkeys(map(_key_word, fact.answers))) for fact in self._facts]
+        self._answers = _WordIndex(keys, lambda word: (word,))
 
-    def find(self, words: Sequence[str], distinct: Set[str]) -> list[int]:
-        """Return the items whose fact the row states, by their position in the items.
+    def find(self, batch: WordBatch) -> Iterator[tuple[int, int]]:
+        """Yield each row and item whose fact it states, by its position in the items."""
+        rows, facts = self._anchors.pair(batch)
+        rows, facts = self._answers.keep_any(batch, rows, facts)
+        pairs = dict.fromkeys(zip(rows.tolist(), facts.tolist(), strict=True))
+        last, words, stems = -1, [""], {""}
+        for row, number in pairs:
+            if row != last:
+                last, words = row, batch.words(row)
+                stems = {_stem(word) for word in words}
+            fact = self._facts[number]
+            if _has_words(fact, stems) and _states(fact, words):
+                yield row, fact.item
 
-        Args:
-            words: The row's words, in order.
-            distinct: The same words as a set.
-        """
-        stems = {self._stem_of_form[form] for form in self._forms & distinct}
-        found = {
-            fact.item
-            for stem in stems & self._facts_by_anchor.keys()
-            for fact in self._facts_by_anchor[stem]
-            if _may_state(fact, stems, distinct) and _states(fact, words)
-        }
-        return sorted(found)
+
+class _WordIndex:
+    """Which words each fact has, as numbers; a word may come in several forms."""
+
+    def __init__(self, words: list[list[str]], forms: Callable[[str], tuple[str, ...]]) -> None:
+        codes = {word: i for i, word in enumerate(dict.fromkeys(chain(*words)))}
+        known = {form: code for word, code in codes.items() for form in forms(word)}
+        self._table = HashTable.of(hash_words(known), np.array(list(known.values()), np.int64))
+        self._n_codes = len(codes)
+        self._starts = np.cumsum([0, *map(len, words)])
+        self._codes = np.array([codes[word] for row in words for word in row], np.int64)
+        firsts = self._codes[self._starts[:-1]]
+        self._by_first = np.argsort(firsts, kind="stable")
+        every_code = np.arange(self._n_codes + 1)
+        self._first_starts = np.searchsorted(firsts[self._by_first], every_code)
+
+    def pair(self, batch: WordBatch) -> tuple[Ints, Ints]:
+        """Return rows and facts, rows ascending, where all words of the fact are in the row."""
+        positions, codes = self._table.look_up(batch.hashes)
+        hit_rows = batch.row_of(positions)
+        is_present = self._presence(batch, hit_rows, codes)
+        rows, facts = _expand(hit_rows, self._first_starts, codes, self._by_first)
+        for rank in range(1, _ANCHORS):
+            places = self._starts[facts] + rank
+            has_none = places >= self._starts[facts + 1]
+            wanted = self._codes[np.where(has_none, 0, places)] if len(facts) else facts
+            kept = has_none | is_present[rows, wanted]
+            rows, facts = rows[kept], facts[kept]
+        return rows, facts
+
+    def keep_any(self, batch: WordBatch, rows: Ints, facts: Ints) -> tuple[Ints, Ints]:
+        """Return the pairs where any word of the fact is in the row."""
+        positions, codes = self._table.look_up(batch.hashes)
+        is_present = self._presence(batch, batch.row_of(positions), codes)
+        pairs, wanted = _expand(np.arange(len(rows)), self._starts, facts, self._codes)
+        kept = np.unique(pairs[is_present[rows[pairs], wanted]])
+        return rows[kept], facts[kept]
+
+    def _presence(self, batch: WordBatch, rows: Ints, codes: Ints) -> Mask:
+        is_present = np.zeros((len(batch), self._n_codes), np.bool_)
+        is_present[rows, codes] = True
+        return is_present
+
+
+def _expand(labels: Ints, starts: Ints, keys: Ints, values: Ints) -> tuple[Ints, Ints]:
+    """Return label and value for each value of each key: `values[starts[key]:starts[key + 1]]`."""
+    lengths = starts[keys + 1] - starts[keys]
+    ends = np.cumsum(lengths)
+    within = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+    return np.repeat(labels, lengths), values[np.repeat(starts[keys], lengths) + within]
+
+
+def _forms(stem: str) -> tuple[str, str]:
+    return stem, f"{stem}s"
+
+
+def _key_word(answer: tuple[str, ...]) -> str:
+    return max(answer, key=lambda word: (word not in _STOP_WORDS, len(word)))
 
 
 def _make_facts(index: int, item: Item) -> Iterator[_Fact]:
@@ -105,7 +172,9 @@ def _make_facts(index: int, item: Item) -> Iterator[_Fact]:
     if len(words) > _MAX_QUESTION_WORDS:
         return
     names, others = _content_words(words)
-    if not any(stem.isalpha() for stem in names | others) or len(names | others) < 2:
+    if not any(stem.isalpha() for stem in names | others):
+        return
+    if len(names | others) < (2 if names else 3):
         return
     asked = set(split_words(item.prompt))
     answers = [tuple(split_words(answer)) for answer in item.answers]
@@ -153,12 +222,8 @@ def _stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
-def _may_state(fact: _Fact, stems: Set[str], distinct: Set[str]) -> bool:
-    return (
-        fact.names <= stems
-        and len(fact.others & stems) >= fact.n_others_needed
-        and any(answer[0] in distinct for answer in fact.answers)
-    )
+def _has_words(fact: _Fact, stems: Set[str]) -> bool:
+    return fact.names <= stems and len(fact.others & stems) >= fact.n_others_needed
 
 
 def _states(fact: _Fact, words: Sequence[str]) -> bool:
@@ -172,5 +237,4 @@ def _states(fact: _Fact, words: Sequence[str]) -> bool:
 
 def _has_context(fact: _Fact, words: Sequence[str], start: int, n_answer: int) -> bool:
     lowest, highest = max(0, start - _WINDOW_WORDS), start + n_answer + _WINDOW_WORDS
-    near = {_stem(word) for word in words[lowest:highest]}
-    return fact.names <= near and len(fact.others & near) >= fact.n_others_needed
+    return _has_words(fact, {_stem(word) for word in words[lowest:highest]})

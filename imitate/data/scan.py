@@ -20,14 +20,14 @@ from evals.records import Example
 from imitate.config import DataConfig
 from imitate.data.decontaminate import Decontaminator, Hit
 from imitate.data.dedup import Signer
-from imitate.data.language import guess_language
+from imitate.data.language import guess_languages
 from imitate.data.spill import Spill
-from imitate.data.words import WordBatch, WordHashes, hash_text, normalise_text, split_words
+from imitate.data.words import WordBatch, hash_text, normalise_text, span_hashes
 
 __all__ = ["FirstSteps", "RowTable", "scan_rows"]
 
-_BATCH_ROWS = 1024
-_BATCH_CHARS = 4_000_000
+_BATCH_ROWS = 512
+_BATCH_CHARS = 1_000_000
 _SHOWN_IDS = 3
 _ROW = np.dtype(
     [
@@ -91,7 +91,6 @@ class _Scanner:
         self._n_permutations = near.permutations if near.enabled else 0
         self._signer = Signer.of(near.permutations, near.shingle_words)
         self._decontaminator = decontaminator
-        self._cache = WordHashes()
         self._categories = _Codes()
         self._languages = _Codes()
         self._hits: dict[int, Hit] = {}
@@ -100,10 +99,9 @@ class _Scanner:
 
     def add(self, examples: Sequence[Example]) -> npt.NDArray[np.uint32]:
         """Take note of a batch and return its signatures, shape (R, P)."""
-        prompts = [split_words(example.prompt) for example in examples]
-        responses = [split_words(example.response) for example in examples]
-        batch = WordBatch.of([p + r for p, r in zip(prompts, responses, strict=True)], self._cache)
-        self._parts.append(self._describe(examples, prompts, responses, batch))
+        halves = WordBatch.of([text for e in examples for text in (e.prompt, e.response)])
+        batch = halves.merge(2)
+        self._parts.append(self._describe(examples, halves, batch))
         if self._decontaminator is not None:
             found = self._decontaminator.find(examples, batch)
             self._hits |= {self._n_rows + row: hit for row, hit in found.items()}
@@ -129,25 +127,19 @@ class _Scanner:
         )
 
     def _describe(
-        self,
-        examples: Sequence[Example],
-        prompts: Sequence[list[str]],
-        responses: Sequence[list[str]],
-        batch: WordBatch,
+        self, examples: Sequence[Example], halves: WordBatch, batch: WordBatch
     ) -> npt.NDArray[Any]:
         part = np.empty(len(examples), _ROW)
-        texts = [f"{example.prompt}\n{example.response}" for example in examples]
-        guesses = map(guess_language, batch.distinct, texts)
+        bounds = halves.starts
         part["content"] = [hash_text(f"{e.prompt}\0{e.response}") for e in examples]
-        part["prompt"] = [
-            hash_text(" ".join(words) or example.prompt)
-            for words, example in zip(prompts, examples, strict=True)
-        ]
+        part["prompt"] = span_hashes(batch.hashes, bounds[:-1:2], bounds[1::2])
+        for row in np.flatnonzero(bounds[:-1:2] == bounds[1::2]):  # no word, only marks
+            part["prompt"][row] = hash_text(examples[row].prompt)
         part["category"] = [self._categories[example.category] for example in examples]
-        part["language"] = [self._languages[guess] for guess in guesses]
+        part["language"] = [self._languages[guess] for guess in guess_languages(batch)]
         part["prompt_chars"] = [len(example.prompt) for example in examples]
         part["response_chars"] = [len(example.response) for example in examples]
-        part["response_words"] = [len(words) for words in responses]
+        part["response_words"] = np.diff(bounds)[1::2]
         return part
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from evals.errors import ConfigError, DataError
 from evals.records import Example
-from imitate.data.words import hash_text
+from imitate.data.words import hash_text, mix_hashes
 
 __all__ = [
     "Strata",
@@ -35,14 +35,8 @@ Mask = npt.NDArray[np.bool_]
 
 
 def draw_keys(hashes: Hashes, seed: int, purpose: str) -> Hashes:
-    """Return a pseudo-random key for each hash, shape (N,): equal hashes get equal keys.
-
-    Source: the finaliser of SplitMix64 (Steele, Lea and Flood 2014).
-    """
-    keys = hashes ^ np.uint64(hash_text(f"{purpose}|{seed}"))
-    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return keys ^ (keys >> np.uint64(31))
+    """Return a pseudo-random key for each hash, shape (N,): equal hashes get equal keys."""
+    return mix_hashes(hashes ^ np.uint64(hash_text(f"{purpose}|{seed}")))
 
 
 def hold_out(prompts: Hashes, share: float, max_prompts: int, seed: int) -> Mask:

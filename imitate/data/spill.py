@@ -65,6 +65,9 @@ class Spill:
                 wanted.setdefault(bisect_right(self._starts, row) - 1, []).append(row)
             for number, numbers in wanted.items():
                 start = self._starts[number]
-                batch = reader.get_batch(number).take([row - start for row in numbers])
-                for row, values in zip(numbers, batch.to_pylist(), strict=True):
-                    yield row, Example(**values | {"support": tuple(values["support"])})
+                batch = reader.get_batch(number)
+                if len(numbers) < batch.num_rows:
+                    batch = batch.take([row - start for row in numbers])
+                columns = [batch.column(name).to_pylist() for name in self._schema.names]
+                for row, values in zip(numbers, zip(*columns, strict=True), strict=True):
+                    yield row, Example(*(*values[:-1], tuple(values[-1])))  # support comes last
