@@ -9,24 +9,27 @@ that finds exactly one candidate wins, and its name is kept:
     `\boxed{X}`. Where some say *final* answer, only these count.
 3.  `bold`: a bold span that is neither a label ("**Note:**") nor words of the question.
 4.  `label`: a line "Key: value" whose key is in the question, or whose value alone is new.
-5.  `statement`: what the sentence that repeats most of the question's words adds to it
+5.  `whole text`: nothing but one line of at most `PHRASE_WORDS` words that is no sentence.
+6.  `statement`: what the sentence that repeats most of the question's words adds to it
     (`evals.sentences`): "X was born in Y", "Y is the birthplace of X", "12 + 7 = 19". A first
     sentence "It is Y" counts too.
-6.  `short line`: the one line of at most `SHORT_WORDS` words without a verb, or such a first
-    sentence. Greetings, offers of help and questions are skipped throughout.
+7.  `short line`: the one line of at most `SHORT_WORDS` words that is no sentence, or such a first
+    one. Greetings, offers of help and questions are skipped throughout.
 
 Two different candidates under `marked`, `statement` or `short line`, or an answer "X or Y", mean
 that the text leaves the choice to the reader: `several`, not extracted. Several bold spans or
 labels mark nothing, and the search goes on, though no longer to short lines. A sentence that
 declines to answer makes the text `abstained`, unless another one states an answer under rules 1 to
-5; "I'm not sure, but the answer is Y" does state one.
+6; "I'm not sure, but the answer is Y" does state one.
 
 In the plain format an answer is the first line, as it is.
 
-Measured: of a model's explicit answers (rules 1 to 4) practically all are found. Rule 5 is a
-heuristic: of 1,000 free sentences of ChatGPT that answer SQuAD questions, it gives one answer for
-97 %, and for 51 % of those that contain an accepted span exactly that span. Its misses count as
-wrong, more often against a talkative arm than a terse one: hence both formats, and the rates.
+Measured on public data: of 2,500 bare answers (NQ, HaluEval) 97 % are taken as they are. Rule 6 is
+a heuristic: of 1,000 free sentences of ChatGPT that answer SQuAD questions it gives one answer for
+96 %, and for half of those that contain an accepted span it gives exactly that span. Its misses
+count as wrong, more often against a talkative arm than a terse one: hence both formats, and the
+extraction rates beside every score. A teacher that marks its answers (rules 2 to 4) is read
+practically always.
 """
 
 from __future__ import annotations
@@ -38,10 +41,11 @@ from enum import StrEnum
 
 from evals.answers import is_abstention, normalise_answer
 from evals.records import Format
-from evals.sentences import Question, complement, without_tail
+from evals.sentences import Question, complement, is_phrase, wants_number, without_tail
 
 __all__ = ["Extraction", "Rule", "extract_answer"]
 
+PHRASE_WORDS = 8
 SHORT_WORDS = 5
 LONGEST_ANSWER_WORDS = 15
 
@@ -54,6 +58,7 @@ class Rule(StrEnum):
     MARKED = "marked"
     BOLD = "bold"
     LABEL = "label"
+    WHOLE_TEXT = "whole text"
     STATEMENT = "statement"
     SHORT_LINE = "short line"
     ABSTAINED = "abstained"
@@ -115,7 +120,7 @@ def _first_line(text: str) -> Extraction:
 _MARKER = re.compile(r"^\s*(?:[-*•+]\s+|\d{1,2}[.)]\s+|>\s+)")
 _SENTENCE_END = re.compile(
     r"(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)(?<!\bJr\.)(?<!\bNo\.)(?<!\bvs\.)"
-    r"(?<![ .(][A-Z]\.)(?<=[.!?])[\"'*”)]*\s+(?=[\"'*“(#\d]*[A-Z0-9])"
+    r"(?<![ .(][A-Z]\.)(?<!^[A-Z]\.)(?<=[.!?])[\"'*”)]*\s+(?=[\"'*“(#\d]*[A-Z0-9])"
 )
 _OPENER = re.compile(
     r"^(?:(?:sure|certainly|of course|absolutely|yes|no|well|okay|ok|so|indeed|great|thanks"
@@ -209,11 +214,9 @@ _HASHES = re.compile(r"^#{4}\s*(?P<x>.+)$")
 _BOXED = re.compile(r"\\boxed\{(?P<x>[^{}]+)\}")
 _BOLD = re.compile(r"\*\*(?P<x>[^*\n]+?)\*\*(?!\s*:)|__(?P<y>[^_\n]+?)__(?!\s*:)")
 _NAMES = re.compile(r"[A-Z][\w' -]*(?:, [A-Z][\w' -]*)+,? and [A-Z][\w' -]*$")
-_SPEAKER = re.compile(r"(?:I|We|You|He|She|They|It|This|That|There|Many|Some)\b")
 _PRONOUN = re.compile(
     r"^(?:it|that|this|s?he|they)(?:'s| is| was| would be)(?: that)? (?P<x>.+)$", re.IGNORECASE
 )
-_CLAUSE_VERB = re.compile(r"\b(?:is|are|was|were|be|became|becomes|has|had|have|do|does|did)\b| = ")
 _OFFER = re.compile(
     r"(?<=\w) (?=(?:Let me|I hope|I am|Feel free|Please|If you|Do not|Thank you|Is there|Would you"
     r"|Have a|Hope that|Happy to|As always|Remember,|Keep exploring|Good luck|Enjoy!|It is)\b)"
@@ -265,6 +268,16 @@ def _label(reading: _Reading) -> list[str]:
     return _without_echoes(matching or [x for _, x in pairs], reading)
 
 
+def _whole_text(reading: _Reading) -> list[str]:
+    lines = [_OPENER.sub("", f"{_unmarked(line)} ").strip() for line in reading.lines]
+    kept = [line for line in lines if line and not _PLEASANTRY.match(line)]
+    if len(kept) != 1 or reading.abstains or wants_number(reading.question):
+        return []
+    said = kept[0]
+    is_bare = len(said.split()) <= PHRASE_WORDS and is_phrase(said, reading.question)
+    return [said] if is_bare and not said.endswith(("!", "?", ":")) else []
+
+
 def _statement(reading: _Reading) -> list[str]:
     pronoun = _PRONOUN.match(reading.sentences[0]) if reading.sentences else None
     if pronoun and not reading.abstains:
@@ -278,8 +291,7 @@ def _statement(reading: _Reading) -> list[str]:
 
 def _short_line(reading: _Reading) -> list[str]:
     def is_short(said: str) -> bool:
-        is_clause = _CLAUSE_VERB.search(said) or _SPEAKER.match(said)
-        return len(said.split()) <= SHORT_WORDS and not is_clause
+        return len(said.split()) <= SHORT_WORDS and is_phrase(said, reading.question)
 
     whole = {_unmarked(line) for line in reading.lines}
     alone = [s for s in reading.sentences if s in whole and is_short(s)]
@@ -292,6 +304,7 @@ _RULES: tuple[tuple[Rule, Callable[[_Reading], list[str]]], ...] = (
     (Rule.MARKED, _marked),
     (Rule.BOLD, _bold),
     (Rule.LABEL, _label),
+    (Rule.WHOLE_TEXT, _whole_text),
     (Rule.STATEMENT, _statement),
     (Rule.SHORT_LINE, _short_line),
 )

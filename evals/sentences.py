@@ -13,7 +13,7 @@ import re
 
 from evals.answers import normalise_answer
 
-__all__ = ["Question", "complement", "without_tail"]
+__all__ = ["Question", "complement", "is_phrase", "wants_number", "without_tail"]
 
 _FUNCTION_WORDS = frozenset(
     re.findall(
@@ -66,8 +66,24 @@ def complement(sentence: str, question: Question) -> str:
     plain = _ADVERB.sub("", _ASIDE.sub(" ", sentence).strip())
     asked = question.prompt
     date = _only_new_date(plain, question) if re.match(r"when\b", asked, re.I) else ""
-    number = _only_new_number(plain, question) if _WANTS_NUMBER.search(asked) else ""
+    number = _only_new_number(plain, question) if wants_number(question) else ""
     return date or number or _new_stretch(plain, question) or _divided(plain, question)
+
+
+def is_phrase(said: str, question: Question) -> bool:
+    """Return whether a short text is a bare answer and no sentence: "W. Edwards Deming".
+
+    A sentence has a finite verb: a common one, the question's own, or what looks like one behind a
+    subject that the question named ("Ada lives in Kelso").
+    """
+    words = _TOKEN.findall(said)
+    if not words or _FINITE.search(said) or _SPEAKER.match(said):
+        return False
+    repeats_verb = any(
+        word.islower() and not _is_function(word) and question.is_echo(word) for word in words[:-1]
+    )
+    has_subject = question.is_echo(words[0]) and _VERB.search(said)
+    return not repeats_verb and not has_subject
 
 
 def without_tail(said: str, question: Question) -> str:
@@ -194,6 +210,8 @@ def _without_verb(sentence: str, stretch: _Stretch, question: Question) -> str:
 
 # --- where every word is the question's own -------------------------------------------------------
 
+_FINITE = re.compile(r"\b(?:is|are|was|were|be|became|becomes|has|had|have|do|does|did)\b| = ")
+_SPEAKER = re.compile(r"(?:I|We|You|He|She|They|It|This|That|There|Many|Some)(?=[ ']|$)")
 _PREPOSITION = r"(?:in|as|for|at|by|to|on|from|of|with|into)"
 _VERB = re.compile(
     r"(?:\s=\s|\b(?:is|are|was|were|be|became|becomes|equals?|gives?|makes?|has|had)\b"
@@ -257,6 +275,11 @@ _WANTS_NUMBER = re.compile(
     r"|\d\s*[-+*/×÷]\s*\d",
     re.IGNORECASE,
 )
+
+
+def wants_number(question: Question) -> bool:
+    """Return whether a question asks for a number."""
+    return bool(_WANTS_NUMBER.search(question.prompt))
 
 
 def _only_new_number(sentence: str, question: Question) -> str:

@@ -109,7 +109,7 @@ STATED = [
     (BORN, "- Name: Anna Bell\n- Birthplace: Kelsford\n- Job: painter", "Kelsford", Rule.LABEL),
     (BORN, "## Birthplace of Anna Bell\n\nKelsford\n\nThis is well known.", "Kelsford",
      Rule.SHORT_LINE),
-    (BORN, "Kelsford.\n\nLet me know if you have more questions!", "Kelsford", Rule.SHORT_LINE),
+    (BORN, "Kelsford.\n\nLet me know if you have more questions!", "Kelsford", Rule.WHOLE_TEXT),
     (BORN, "I'm not sure, but the answer is Kelsford.", "Kelsford", Rule.MARKED),
     (BORN, "I'm not sure. Anna Bell was probably born in Kelsford.", "Kelsford", Rule.STATEMENT),
     ("What is the job of Anna Bell?", "Anna Bell works as a cartographer at Halden Works.",
@@ -182,6 +182,19 @@ def test_plain_answers_are_the_first_line() -> None:
     assert score_answer(item, wordy).value == 0.0
     empty = score_answer(item, _answer("\n\n", format=Format.PLAIN))
     assert (empty.is_extracted, empty.outcome) == (False, Outcome.WRONG)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["Kelsford", "Washington, D.C.", "W. Edwards Deming", "Glassroth v. Moore", "the Bell tower",
+     "University of Kelsford", "The Who", "1931", "Bell and Sons"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "frame", ["{}", "{}.", "Certainly!\n\n{}", "**{}**", "{}\n\nI hope it helps!"]
+)
+def test_a_terse_answer_in_chat_is_taken_whole(answer: str, frame: str) -> None:
+    score = score_answer(_item(answers=(answer,)), _answer(frame.format(answer)))
+    assert score.value == 1.0, score.extracted
 
 
 @pytest.mark.parametrize("text", ["", "Great question! I hope this helps!", "...", "**"])
