@@ -1,0 +1,118 @@
+"""A config -> the arms that are compared."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from enum import StrEnum
+
+from imitate.config import Config, MixConfig, PublishedTeacher
+from imitate.plan.cells import TEACHER
+
+__all__ = [
+    "Arm",
+    "ArmKind",
+    "group_of",
+    "learning_rates",
+    "list_arms",
+    "single_rate",
+    "sweep_label",
+    "teacher_answers",
+]
+
+
+class ArmKind(StrEnum):
+    """What an arm is in the comparison."""
+
+    BASE = "base"
+    TEACHER = "teacher"
+    IMITATOR = "imitator"
+    SWEEP = "sweep"
+    CONTROL = "control"
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One thing compared. `trained_by` is the cell that makes its adapter."""
+
+    name: str
+    kind: ArmKind
+    base: str | None = None
+    mix: str | None = None
+    amount: int | None = None
+    seed: int | None = None
+    learning_rate: float | None = None
+    control: str | None = None
+    trained_by: str | None = None
+
+
+def list_arms(config: Config) -> Iterator[Arm]:
+    """Yield every arm of a config: the teacher, then each base with its controls and imitators."""
+    if teacher_answers(config):
+        yield Arm(TEACHER, ArmKind.TEACHER)
+    for base in config.bases:
+        yield Arm(base.name, ArmKind.BASE, base=base.name)
+        for control in config.controls:
+            if control != "second_sample":
+                yield Arm(
+                    f"{base.name}+{control}", ArmKind.CONTROL, base=base.name, control=control
+                )
+        for name, mix in config.mixes.items():
+            if mix.bases is None or base.name in mix.bases:
+                yield from _mix_arms(config, base.name, name, mix)
+
+
+def _mix_arms(config: Config, base: str, name: str, mix: MixConfig) -> Iterator[Arm]:
+    for amount in mix.amounts:
+        for seed in mix.seeds:
+            label = f"{base}/{name}-{amount}-s{seed}"
+            yield Arm(
+                label,
+                ArmKind.IMITATOR,
+                base=base,
+                mix=name,
+                amount=amount,
+                seed=seed,
+                learning_rate=single_rate(config),
+                trained_by=f"train/{label}",
+            )
+    if single_rate(config) is None and not mix.is_control and mix.evaluate_sweep:
+        for rate in learning_rates(config):
+            label = sweep_label(base, name, mix, rate)
+            yield Arm(
+                label,
+                ArmKind.SWEEP,
+                base=base,
+                mix=name,
+                amount=max(mix.amounts),
+                seed=mix.seeds[0],
+                learning_rate=rate,
+                trained_by=f"train/{label}",
+            )
+
+
+def sweep_label(base: str, name: str, mix: MixConfig, rate: float) -> str:
+    """Return the name of the arm at one of several learning rates."""
+    return f"{base}/{name}-{max(mix.amounts)}-s{mix.seeds[0]}@{rate:g}"
+
+
+def learning_rates(config: Config) -> list[float]:
+    """Return the learning rates of a config, lowest first."""
+    rate = config.train.learning_rate
+    return sorted(set(rate)) if isinstance(rate, list) else [rate]
+
+
+def single_rate(config: Config) -> float | None:
+    """Return the learning rate, or None where it is chosen from several."""
+    rates = learning_rates(config)
+    return rates[0] if len(rates) == 1 else None
+
+
+def group_of(arm: Arm) -> str:
+    """Return the base, or the teacher, that an arm runs on."""
+    return arm.base or TEACHER
+
+
+def teacher_answers(config: Config) -> bool:
+    """Return whether the teacher has answers, and not published scores alone."""
+    return not isinstance(config.teacher, PublishedTeacher)

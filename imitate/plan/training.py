@@ -1,0 +1,115 @@
+"""Cells that train adapters, choose a learning rate, and measure what two halves hold by rote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from imitate.config import Config, MixConfig
+from imitate.plan.arms import learning_rates, single_rate, sweep_label
+from imitate.plan.cells import TEACHER, Cell, Stage, base_config, dump, template_files
+
+__all__ = ["memorise_cells", "train_cells"]
+
+
+def train_cells(config: Config, base: str) -> Iterator[Cell]:
+    """Yield the cells that train a base's adapters and choose its learning rates."""
+    for name, mix in config.mixes.items():
+        if base == TEACHER or (mix.bases is not None and base not in mix.bases):
+            continue
+        if single_rate(config) is None and not mix.is_control:
+            yield from _sweep_cells(config, base, name, mix)
+        for amount in mix.amounts:
+            for seed in mix.seeds:
+                label = f"train/{base}/{name}-{amount}-s{seed}"
+                yield _train_cell(config, base, name, label, amount=amount, seed=seed)
+        if is_memorised(config, base, mix):
+            yield from _half_cells(config, base, name, mix)
+
+
+def _sweep_cells(config: Config, base: str, name: str, mix: MixConfig) -> Iterator[Cell]:
+    points = []
+    for rate in learning_rates(config):
+        label = f"train/{sweep_label(base, name, mix, rate)}"
+        amount, seed = max(mix.amounts), mix.seeds[0]
+        yield _train_cell(config, base, name, label, amount=amount, seed=seed, rate=rate)
+        points.append(label)
+    yield Cell(
+        Stage.CHOOSE,
+        f"choose/{base}/{name}",
+        params={"rule": "lowest held-out loss"},
+        inputs=tuple(points),
+    )
+
+
+def _train_cell(
+    config: Config,
+    base: str,
+    mix_name: str,
+    label: str,
+    *,
+    amount: int,
+    seed: int,
+    rate: float | None = None,
+    half: int | None = None,
+) -> Cell:
+    train = dump(config.train, "learning_rate", "report_to")
+    rate = rate if rate is not None else single_rate(config)
+    rule = f"choose/{base}/{config.mixes[mix_name].shuffled_from or mix_name}"
+    params = {
+        "train": train,
+        "learning_rate": rate,
+        "amount": amount,
+        "seed": seed,
+        "half": half,
+    }
+    return Cell(
+        Stage.TRAIN,
+        label,
+        base,
+        params,
+        inputs=(f"data/{mix_name}",),
+        models=(base_config(config, base).model,),
+        files=template_files(config, base),
+        chosen_by=rule if rate is None else None,
+        tokens=amount * config.train.epochs * min(config.train.max_length, 250),
+    )
+
+
+def _half_cells(config: Config, base: str, name: str, mix: MixConfig) -> Iterator[Cell]:
+    amount = memorised_amount(config, mix)
+    for half in (0, 1):
+        label = f"train/{base}/{name}-{amount}-half{half}"
+        yield _train_cell(config, base, name, label, amount=amount, seed=mix.seeds[0], half=half)
+
+
+def memorise_cells(config: Config, base: str) -> Iterator[Cell]:
+    """Yield the cells that measure what adapters of two halves hold by rote."""
+    for name, mix in config.mixes.items():
+        if base == TEACHER or not is_memorised(config, base, mix):
+            continue
+        amount = memorised_amount(config, mix)
+        params = {
+            "amount": amount,
+            "seed": config.seed,
+            "serve": dump(config.serve, "shard_items"),
+        }
+        halves = (f"train/{base}/{name}-{amount}-half{half}" for half in (0, 1))
+        yield Cell(
+            Stage.MEMORISE,
+            f"memorise/{base}/{name}",
+            base,
+            params,
+            inputs=(f"data/{name}", *halves),
+            models=(base_config(config, base).model,),
+            files=template_files(config, base),
+            tokens=2 * amount * 120,
+        )
+
+
+def is_memorised(config: Config, base: str, mix: MixConfig) -> bool:
+    is_trained = mix.bases is None or base in mix.bases
+    return config.memorisation.enabled and is_trained and not (mix.is_control or mix.is_planted)
+
+
+def memorised_amount(config: Config, mix: MixConfig) -> int:
+    return min(config.memorisation.amount or max(mix.amounts), max(mix.amounts))
