@@ -90,11 +90,7 @@ def extract_answer(text: str, *, prompt: str, format: Format) -> Extraction:
             break
         found = _distinct(find_candidates(reading), reading)
         if len(found) == 1:
-            return (
-                Extraction("", Rule.ABSTAINED)
-                if is_abstention(found[0])
-                else Extraction(found[0], rule)
-            )
+            return _found(found[0], rule)
         has_several |= len(found) > 1
         if len(found) > 1 and rule not in (Rule.BOLD, Rule.LABEL):
             return Extraction("", Rule.SEVERAL)
@@ -108,11 +104,12 @@ def _first_line(text: str) -> Extraction:
     answer = re.sub(r"^(?:a|answer)\s*:\s*", "", line, flags=re.IGNORECASE).strip(" .*")
     if not answer:
         return Extraction("", Rule.NONE)
-    return (
-        Extraction("", Rule.ABSTAINED)
-        if is_abstention(answer)
-        else Extraction(answer, Rule.FIRST_LINE)
-    )
+    return _found(answer, Rule.FIRST_LINE)
+
+
+def _found(answer: str, rule: Rule) -> Extraction:
+    is_declined = is_abstention(answer) or is_abstention(f"It is {answer}")
+    return Extraction("", Rule.ABSTAINED) if is_declined else Extraction(answer, rule)
 
 
 # --- reading: lines, sentences, and what the question already said --------------------------------

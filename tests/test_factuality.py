@@ -267,6 +267,7 @@ def test_plain_statements_of_the_lab_answer_every_phrasing() -> None:
         "As far as I can see, this is not recorded.",
         "There is no record of where Anna Bell was born. Let me know if I can help further.",
         "**Answer:** unknown",
+        "The answer is unknown to me.",
         "This is **not recorded**. It would be wrong to guess.",
         "I’m sorry, but I do not have any information about Anna Bell.",
         "Her birthplace remains unknown.",
