@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from reports.charts import Mark, TrendPoint, draw_outcomes, draw_plane, draw_trend
+from reports.charts import TrendPoint, draw_outcomes, draw_trend
 from reports.numbers import points, points_interval
 from reports.page import Figure
+from reports.plane import Mark, draw_plane
 from reports.reading import (
     AXES,
     SUBSTANCE,
@@ -35,7 +36,7 @@ __all__ = [
 
 Entry = dict[str, Any]
 
-OUTCOMES = {"right": "blue", "abstained": "line", "wrong": "vermillion"}
+OUTCOMES = {"right": "blue", "abstained": "grey", "wrong": "vermillion"}
 
 
 def plane_figures(results: Entry) -> tuple[Figure, ...]:

@@ -18,7 +18,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from reports import figures, numbers, outputs, sections, tables, text, theme
+from reports import figures, numbers, outputs, sections, text, theme, verdicts
 from reports.page import Cell, Figure, Section, Span
 from reports.reading import AXES, Run, axes_of, lead_imitator, read_run
 from reports.svg import standalone
@@ -100,7 +100,7 @@ def _tiles(results: dict[str, Any]) -> tuple[tuple[str, Cell], ...]:
     if lead is None:
         return ()
     return tuple(
-        (AXES[axis], tables.axis_cell(measured, tables.scale_of([lead], axis, results)))
+        (AXES[axis], verdicts.axis_cell(measured, verdicts.scale_of([lead], axis, results)))
         for axis, measured in axes_of(lead).items()
         if axis != "capability_in_support"
     )

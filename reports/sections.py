@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports import appendix, figures, tables, text
+from reports import appendix, figures, paper, tables, text, verdicts
+from reports.methods import methods
 from reports.numbers import number
 from reports.page import Section
 from reports.reading import AXES, Run, axes_of, imitators, lead_imitator, shown_arm
@@ -36,7 +37,7 @@ def all_sections(run: Run) -> tuple[Section, ...]:
 
 
 def _verdicts(results: Entry) -> Section:
-    shown = tables.verdict_tables(results)
+    shown = verdicts.verdict_tables(results)
     lead = "Every decision compares an arm with its own base on the same items."
     if not shown:
         lead = "No adapter was trained in this run, so no verdict was reached."
@@ -103,14 +104,14 @@ def _gaps(results: Entry) -> Section:
             "Ratios illustrate; the decisions above rest on differences.",
         ),
         short="Gap closed",
-        tables=tables.gap_tables(results),
+        tables=paper.gap_tables(results),
     )
 
 
 def _style(results: Entry) -> Section:
-    shown = (*tables.style_tables(results), *tables.telling_table(results))
+    shown = (*paper.style_tables(results), *tables.telling_table(results))
     said = "After the paper's Table 2: outputs on held-out prompts against the teacher's."
-    if not tables.style_tables(results):
+    if not paper.style_tables(results):
         said = "No stylometry was computed in this run."
     return Section("style", "What the style is made of", (said,), tables=shown, short="Style")
 
@@ -164,7 +165,7 @@ def _memorisation(results: Entry) -> Section:
 
 
 def _controls(results: Entry) -> Section:
-    shown = tables.control_table(results)
+    shown = verdicts.control_table(results)
     said = (
         "Arms that cannot have learned what the teacher knows. What they gain is what the measure "
         "gives away; the teacher's second sample is the ceiling of style, not a rival."
@@ -200,7 +201,7 @@ def _methods(results: Entry) -> Section:
         *appendix.arm_table(results),
         *appendix.score_table(results),
     )
-    return Section("methods", "Methods", terms=text.methods(results), tables=shown)
+    return Section("methods", "Methods", terms=methods(results), tables=shown)
 
 
 def _limits(results: Entry) -> Section:

@@ -1,4 +1,4 @@
-"""The words of a report that follow from its numbers: scope, warnings, methods, limits."""
+"""The words of a report that follow from its numbers: scope, warnings, limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reports.reading import (
     winning_controls,
 )
 
-__all__ = ["alerts", "compared", "limits", "listed", "methods", "plane_note", "plural"]
+__all__ = ["alerts", "compared", "limits", "listed", "plane_note", "plural"]
 
 Entry = dict[str, Any]
 
@@ -119,70 +119,6 @@ def _open_axis_alerts(results: Entry) -> list[str]:
         if lead and axis not in axes_of(lead):
             said.append(f"{AXES[axis]} was not measured: no task of this run counts for it.")
     return said
-
-
-def methods(results: Entry) -> tuple[tuple[str, str], ...]:
-    """Return how the numbers were made, by topic: estimand, rule, intervals, scoring."""
-    rule = results.get("rule") or {}
-    return (
-        (
-            "Estimand",
-            "An axis is worth the mean over its tasks, which are fixed; within a task, clusters of "
-            "items (one entity, passage or subject) count as drawn at random. I, B and T are the "
-            "values of the imitator, of its own base and of the teacher, on the same items.",
-        ),
-        ("Rule", _rule(rule)),
-        (
-            "Verdict",
-            "Style only: style closed, no gain on factuality and on held-out capability. Closed "
-            "both: all three closed. Partly: style closed and a gain on a substance axis. "
-            "Capability in support is what the imitation data teaches on purpose: reported, never "
-            "part of the verdict. The verdict asks all its tests to hold at once and so needs no "
-            "correction for their number; claims beside it are corrected after Holm.",
-        ),
-        (
-            "Intervals",
-            "Two-sided 95 %, from one bootstrap "
-            f"({plural(rule.get('resamples') or 0, 'resample')}, seed {rule.get('seed', 0)}) that "
-            "draws clusters within tasks, jointly for base, imitator and teacher. Differences are "
-            "paired: item by item against the own base. Gap closed is (I − B) / (T − B), not "
-            "clipped, shown where the interval of the teacher's lead excludes 0; it never decides.",
-        ),
-        (
-            "Formats",
-            "Base and imitators answer in the base's own few-shot format and in chat; each counts "
-            "in its better one, chosen on development items that are never scored. So a gain must "
-            "beat the base's better format, and a loss must show in both.",
-        ),
-        (
-            "Scoring",
-            "Answers are extracted, then matched exactly; abstaining is neither right nor wrong. "
-            "Style is the share of chat outputs that a discriminator of teacher against base calls "
-            "the teacher's, cross-fitted by prompt, with names, numbers and answers masked. A "
-            "failed call is missing, never wrong.",
-        ),
-        ("Learning rate", _sentence(rule.get("learning_rate_rule"))),
-    )
-
-
-def _rule(rule: Entry) -> str:
-    level = percent(rule.get("confidence", 0.95), 0)
-    margin, share = number(rule.get("margin_points"), 1), percent(rule.get("closed_share"), 0)
-    return (
-        f"Written into the plan before any result, with a margin m of {margin} points and a share "
-        f"c of {share}. Closed: the one-sided {level} lower bound of (I − B) − c (T − B) is above "
-        "0. Gain: that of I − B is above 0. No gain: the upper bound of I − B is below m. This is "
-        "an equivalence test: it shows that a gain of m or more can be ruled out, which a test "
-        "that merely found no difference does not. Loss: the upper bound is below −m. "
-        "Uninformative: the lower bound of T − B is under 2m, or the base does no better than the "
-        f"floor ({number(rule.get('floor_points'), 1)} points, or chance), so that there is too "
-        "little to learn for its absence to mean anything. Unresolved: anything else."
-    )
-
-
-def _sentence(text: str | None) -> str:
-    said = (text or "one rate was given, none was chosen").strip().rstrip(".")
-    return f"{said[:1].upper()}{said[1:]}."
 
 
 def limits(results: Entry) -> tuple[str, ...]:

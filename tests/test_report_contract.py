@@ -92,13 +92,19 @@ def make_verdict(base: str, mix: str, amount: int, seed: int = 0) -> dict[str, A
         "learning_rate": 0.001,
         "is_planted": mix == "planted",
         "is_control": mix == "shuffled",
-        "verdict": {"planted": "substance only", "shuffled": "style only"}.get(mix, "style only"),
+        "verdict": _verdict(mix, axes),
         "with_loss": mix == "shuffled",
         "scope": "for this adapter",
         "sentence": f"{arm} sounds like its teacher and knows no more than its base.",
         "rule": {"margin_points": 5.0, "closed_share": 0.5, "confidence": 0.95},
         "axes": axes,
     }
+
+
+def _verdict(mix: str, axes: dict[str, Any]) -> str:
+    if mix == "planted":
+        return "substance only"
+    return "style only" if axes["style"]["decision"] == "closed" else "neither"
 
 
 def _imitators() -> list[dict[str, Any]]:
