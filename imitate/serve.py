@@ -6,15 +6,19 @@ Each backend is one function here: it opens, yields and releases. Today there is
 from __future__ import annotations
 
 import gc
+import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from evals.endpoint import Endpoint
-from imitate.config import ServeConfig
-from imitate.models import ModelRef, choose_dtype, load_tokenizer
+from evals.endpoint import BASE, Endpoint
+from evals.errors import ConfigError
+from imitate.config import EndpointTeacher, LabConfig, ModelTeacher, ServeConfig
+from imitate.hashing import cache_folder
+from imitate.models import ModelRef, choose_dtype, load_tokenizer, resolve_model
 
-__all__ = ["open_endpoint"]
+__all__ = ["open_endpoint", "open_teacher"]
 
 
 def open_endpoint(
@@ -32,6 +36,44 @@ def open_endpoint(
     match serve.backend:
         case "transformers":
             return _in_process(serve, ref, adapters, chat_template)
+
+
+def open_teacher(
+    teacher: ModelTeacher | EndpointTeacher, serve: ServeConfig, lab: LabConfig
+) -> AbstractContextManager[Endpoint]:
+    """Return a context manager that serves a teacher as an endpoint's base model.
+
+    A remote teacher's answers are kept in the user's cache, apart for each server: a run that was
+    killed does not pay for them twice.
+
+    Raises:
+        ConfigError: The variable that should hold the key is not set.
+        ModelError: The teacher's checkpoint cannot be used; also raised when the block is entered.
+        UserError: The server's URL or key cannot be used.
+    """
+    if isinstance(teacher, ModelTeacher):
+        return open_endpoint(serve, resolve_model(teacher.model, lab), {})
+    from evals.client import OpenAIEndpoint
+    from evals.server import Server
+
+    place = hashlib.sha256(teacher.url.encode()).hexdigest()[:16]
+    return OpenAIEndpoint(
+        Server(teacher.url, _key_of(teacher)),
+        {BASE: teacher.model},
+        cache=cache_folder() / "answers" / place,
+    )
+
+
+def _key_of(teacher: EndpointTeacher) -> str | None:
+    name = teacher.api_key_env
+    if name is None:
+        return None
+    if not os.environ.get(name, "").strip():
+        raise ConfigError(
+            f"`teacher.api_key_env` names `{name}`, an environment variable that is not set",
+            hint=f"export {name}=... before the run; the key itself never goes into a config",
+        )
+    return os.environ[name]
 
 
 @contextmanager

@@ -22,10 +22,12 @@ import pytest
 from evals.answercache import open_cache, read_answer, write_answer
 from evals.client import OpenAIEndpoint
 from evals.endpoint import BASE, Endpoint, Generation, Sampling
-from evals.errors import EndpointError, ModelError, RunError, UserError
+from evals.errors import ConfigError, EndpointError, ModelError, RunError, UserError
 from evals.ledger import Budget, BudgetError, Ledger, Price, Spending, Usage
 from evals.server import Server, is_loopback
 from evals.transport import CallPolicy, Clock
+from imitate.config import EndpointTeacher, LabConfig, ModelTeacher, ServeConfig
+from imitate.serve import open_teacher
 
 KEY = "sk-0123456789-secret-abcdef"
 GREEDY = Sampling(max_tokens=20)
@@ -874,3 +876,50 @@ def test_other_hosts_go_through_the_proxy(serve: Serve, monkeypatch: pytest.Monk
 )
 def test_loopback_addresses_are_recognised(url: str, is_local: bool) -> None:
     assert is_loopback(url) == is_local
+
+
+# --- a config's teacher ---------------------------------------------------------------------------
+
+
+def teacher_at(url: str, key_env: str | None = "TEACHER_KEY") -> EndpointTeacher:
+    return EndpointTeacher(kind="endpoint", url=url, model="teacher-1", api_key_env=key_env)
+
+
+def ask_teacher(teacher: EndpointTeacher) -> str:
+    with open_teacher(teacher, ServeConfig(), LabConfig()) as endpoint:
+        prompt = endpoint.render_chat([{"role": "user", "content": "hello"}])
+        return endpoint.generate(BASE, [prompt], GREEDY)[0].text
+
+
+def test_teacher_behind_a_server_is_asked_once(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEACHER_KEY", KEY)
+    monkeypatch.setenv("IMITATE_CACHE", str(tmp_path))
+    server = serve(lambda *_: answer("One.", role="assistant"))
+    other = serve(lambda *_: answer("Two.", role="assistant"))
+    assert [ask_teacher(teacher_at(server.url)) for _ in range(2)] == ["One.", "One."]
+    assert ask_teacher(teacher_at(other.url)) == "Two."
+    ((path, _, headers),) = server.requests
+    assert path == "/v1/chat/completions"
+    assert headers["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("value", [None, " "])
+def test_key_variable_that_is_not_set_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    monkeypatch.delenv("TEACHER_KEY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("TEACHER_KEY", value)
+    with pytest.raises(ConfigError, match=r"names `TEACHER_KEY`, an environment .* not set") as e:
+        open_teacher(teacher_at("http://127.0.0.1:1/v1"), ServeConfig(), LabConfig())
+    assert "export TEACHER_KEY=" in str(e.value)
+
+
+def test_teacher_that_is_a_model_runs_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr("imitate.serve.resolve_model", lambda name, lab: f"ref of {name}")
+    monkeypatch.setattr("imitate.serve.open_endpoint", lambda *given: opened.append(given))
+    open_teacher(ModelTeacher(kind="model", model="lab/teacher"), ServeConfig(), LabConfig())
+    assert opened == [(ServeConfig(), "ref of lab/teacher", {})]
