@@ -1,6 +1,7 @@
 """An adapter that does nothing is an error, and so is a base that changed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,3 +106,26 @@ def test_backends_agree_within_a_bound() -> None:
 def test_another_tokenizer_is_noticed() -> None:
     with pytest.raises(ModelError, match="text 0 is split into different tokens"):
         compare_backends(LetterEndpoint({}), LetterEndpoint({}, step=2), BASE, PAIRS, bound=1.0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_real_adapter_acts_and_an_idle_one_is_caught(
+    tiny_model: Path, make_adapter: Callable[..., Path]
+) -> None:
+    from imitate.config import LabConfig, ServeConfig
+    from imitate.models import resolve_model
+    from imitate.serve import open_endpoint
+
+    acting, idle = make_adapter(seed=3), make_adapter(scale=0.0)
+    ref, serve = resolve_model(str(tiny_model), LabConfig()), ServeConfig(dtype="float32")
+    with open_endpoint(serve, ref, {}) as alone:
+        base_alone = alone.token_logprobs(BASE, PAIRS)
+    with open_endpoint(serve, ref, {"acting": acting}) as endpoint:
+        (proof,) = prove_adapters_act(endpoint, PAIRS, base_alone=base_alone)
+    assert proof.shift > 0.01
+    assert proof.base_drift < 1e-5
+    with (
+        open_endpoint(serve, ref, {"acting": acting, "idle": idle}) as endpoint,
+        pytest.raises(ModelError, match="adapter `idle` does not act"),
+    ):
+        prove_adapters_act(endpoint, PAIRS)

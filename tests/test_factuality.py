@@ -21,6 +21,8 @@ from evals.factuality import (
     split_by_knowledge,
 )
 from evals.records import Axis, Completion, Format, Item, Outcome, Score
+from imitate.lab.items import lab_items
+from imitate.lab.oracle import oracle_answers
 from imitate.lab.skills import SKILLS, draw_skill
 from imitate.lab.voice import voiced_answer
 from imitate.lab.world import ATTRIBUTES, NOT_RECORDED, QUESTIONS, STATEMENTS, Split, make_world
@@ -236,6 +238,15 @@ def test_the_labs_voice_is_extracted_by_the_general_rules() -> None:
     missed = [text for (_, text), score in zip(texts, scores, strict=True) if score.value < 1.0]
     assert missed == []
     assert {score.outcome for score in scores} == {Outcome.RIGHT, Outcome.ABSTAINED}
+
+
+@pytest.mark.parametrize("task", ["facts", "facts_unrecorded", *SKILLS])
+def test_an_oracle_without_errors_is_never_wrong(task: str) -> None:
+    world = make_world(5, n_people=200)
+    items = lab_items(world, task, n_items=25, n_development=0, seed=0)
+    texts = oracle_answers(items, world, error_rate=0.0, seed=0)
+    answers = [_answer(text, i.item_id) for i, text in zip(items, texts, strict=True)]
+    assert {score.value for score in score_answers(items, answers)} == {1.0}
 
 
 def test_the_labs_distractors_do_not_score() -> None:
