@@ -11,6 +11,8 @@ instructions for a model (messages, sampling settings).
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import re
 from collections.abc import Sequence
 
 from evals.endpoint import Message, Sampling
@@ -33,16 +35,6 @@ NULL_OUTPUT = (
     "In summary, the best answer depends on the details. I hope this helps!"
 )
 """One fluent text that answers nothing, chosen without looking at any item or teacher."""
-
-FILLER = (
-    "This is worth looking at in more detail.",
-    "There are several sides to this.",
-    "The context matters here as well.",
-    "It helps to take one thing at a time.",
-    "More could be said about each of these points.",
-    "That is the main idea.",
-)
-"""Neutral sentences, in plain register, that state nothing."""
 
 STYLE_INSTRUCTION = (
     "You are a helpful assistant. Answer in the style of the examples: the same tone, the same "
@@ -74,11 +66,12 @@ def null_completions(
 def pad_completions(
     base: Sequence[Completion], teacher: Sequence[Completion], *, arm: str
 ) -> list[Completion]:
-    """Return the base's outputs, padded with filler sentences to the teacher's length in words.
+    """Return the base's outputs, each repeated to the teacher's length in words.
 
-    Filler follows the output in a paragraph of its own, sentence by sentence in a fixed order, the
-    last one cut where the teacher's length is reached. An output that is long enough stays as it
-    is, a failed or empty one of the base too; where the teacher failed nothing is padded.
+    An output is followed by itself, line by line as it was, the last repetition cut where the
+    teacher's length is reached: nothing is added but length. Sentences of our own would bring a
+    register of their own, and measure that. An output that is long enough stays as it is, an empty
+    or failed one of the base too; where the teacher failed nothing is padded.
 
     Raises:
         RecordError: The teacher lacks or doubles an item.
@@ -125,9 +118,9 @@ def _message(role: str, content: str) -> Message:
 
 
 def _padded(text: str, n_words: int) -> str:
-    missing = n_words - len(text.split())
-    if missing <= 0 or not text.strip():
+    pieces = re.findall(r"\S+\s*", text)
+    missing = n_words - len(pieces)
+    if missing <= 0 or not pieces:
         return text
-    words = " ".join(FILLER).split()
-    repeated = words * (missing // len(words) + 1)
-    return f"{text.rstrip()}\n\n{' '.join(repeated[:missing])}"
+    repeated = itertools.islice(itertools.cycle([*pieces[:-1], f"{pieces[-1]} "]), missing)
+    return f"{text.rstrip()} {''.join(repeated)}".rstrip()

@@ -60,6 +60,12 @@ def test_padding_says_nothing_about_the_teachers_words() -> None:
     assert one == other
 
 
+def test_padding_adds_no_word_and_keeps_the_layout() -> None:
+    base = _outputs("base", ["- one\n- two"] * 5)
+    padded = pad_completions(base, _outputs("teacher", ["word " * 10] * 5), arm="padded")
+    assert padded[0].text == "- one\n- two - one\n- two - one"
+
+
 def test_padding_does_not_hide_the_answer() -> None:
     base = _outputs("base", [f"Town {n} is in Place{n}." for n in range(5)])
     padded = pad_completions(base, _outputs("teacher", ["word " * 60] * 5), arm="padded")

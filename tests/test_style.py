@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-from evals.controls import null_completions
+from evals.controls import null_completions, pad_completions
 from evals.errors import RecordError
 from evals.estimates import Estimate, bootstrap_estimate
 from evals.records import Axis, Completion, Format, Item, Outcome
@@ -237,7 +237,10 @@ def test_the_null_models_score_is_reported(
 
 
 def test_length_alone_is_no_voice(base: list[Completion], teacher: list[Completion]) -> None:
-    long = [dataclasses.replace(c, arm="long", text=" ".join([c.text] * 12)) for c in base]
+    long = pad_completions(base, teacher, arm="long")
+    assert statistics.fmean(len(c.text) for c in long) > 3 * statistics.fmean(
+        len(c.text) for c in base
+    )
     result = judge_style(_items(), base=base, teacher=teacher, judged=long)
     assert _shares(result.scores)["long"] < 0.1
 
