@@ -49,8 +49,7 @@ def bootstrap_estimate(
         resamples: R; resamples in which the statistic is undefined are left out.
         seed: Seed of the resampling.
     """
-    names = np.asarray(clusters)
-    rows = [np.flatnonzero(names == name) for name in sorted(set(clusters))]
+    rows = _rows_by_cluster(clusters)
     value = statistic(np.concatenate(rows)) if rows else math.nan
     if len(rows) < FEWEST_CLUSTERS or math.isnan(value):
         return Estimate(value, math.nan, math.nan, len(clusters))
@@ -62,3 +61,12 @@ def bootstrap_estimate(
     defined = [draw for draw in draws if not math.isnan(draw)]
     low, high = np.percentile(defined, [2.5, 97.5]) if defined else (math.nan, math.nan)
     return Estimate(value, float(low), float(high), len(clusters))
+
+
+def _rows_by_cluster(clusters: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Return the rows of every cluster, clusters in the order of their names."""
+    if not len(clusters):
+        return []
+    _, codes = np.unique(np.asarray(clusters), return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)

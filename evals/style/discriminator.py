@@ -215,10 +215,11 @@ def _fold(prompt: str) -> int:
 
 def _fit(rows: Sequence[_Labelled]) -> Pipeline:
     fewest = max(2, math.ceil(MIN_SHARE * len(rows)))
+    # liblinear: exact on one thread, so that neither cores nor batches change a digit
     model = Pipeline(
         [
             ("weights", TfidfVectorizer(analyzer=_features, min_df=fewest, sublinear_tf=True)),
-            ("classifier", LogisticRegression(C=10.0, max_iter=2000)),
+            ("classifier", LogisticRegression(C=10.0, solver="liblinear", random_state=0)),
         ]
     )
     return model.fit([row.text for row in rows], [row.label for row in rows])
