@@ -200,10 +200,11 @@ def _peak_mb() -> float:
 
 def check_planted(planted: dict[str, int], dropped: dict[str, int]) -> None:
     """Check that the stage found what was planted: all of it, and 97 % of near duplicates."""
-    assert dropped.get("exact_duplicate", 0) == planted["exact"], (planted, dropped)
+    exact, near = dropped.get("exact_duplicate", 0), dropped.get("near_duplicate", 0)
+    assert exact >= planted["exact"], (planted, dropped)  # two near ones may come out the same
+    both = planted["exact"] + planted["near"]
+    assert planted["exact"] + 0.97 * planted["near"] <= exact + near <= both, (planted, dropped)
     assert dropped.get("contaminated", 0) >= planted["contaminated"], (planted, dropped)
-    near = dropped.get("near_duplicate", 0)
-    assert 0.97 * planted["near"] <= near <= planted["near"], (planted, dropped)
 
 
 def compare_flags(path: Path, n_rows: int) -> dict[str, Any]:

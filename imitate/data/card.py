@@ -90,6 +90,7 @@ class DataCard:
     held_out_prompts: int
     seed: int
     evaluation_items: int
+    """Items that the rows were checked against; 0 where they were not."""
     lengths: Mapping[str, Quantiles]
     categories: Mapping[str, int]
     """Training examples by category."""

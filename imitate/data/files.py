@@ -41,6 +41,7 @@ _KINDS = {
 }
 _CHUNK_BYTES = 1 << 20
 _BATCH_BYTES = 16_000_000  # of Parquet, decoded at a time
+_GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -70,12 +71,8 @@ def read_rows(path: Path, limits: FileLimits, card: SourceCard) -> Iterator[tupl
                 yield from _read_json_lines(stream, path, limits, card)
             else:
                 yield from _read_csv(stream, path, limits, card, "\t" if kind == "tsv" else ",")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(
-            f"{path.name} is a damaged gzip file: {error}",
-            where=f"{path}, after {card.rows:,} rows",
-            hint="it was probably cut short while it was copied; fetch it again",
-        ) from None
+    except _GZIP_ERRORS as error:
+        raise _damaged_gzip(path, error, card.rows) from None
 
 
 def hash_file(path: Path) -> str:
@@ -123,8 +120,8 @@ def _recognise_kind(path: Path) -> str:
     with _open(path) as stream:
         try:
             head = stream.read(4096)
-        except (EOFError, gzip.BadGzipFile, zlib.error):
-            return kind or "jsonl"
+        except _GZIP_ERRORS as error:
+            raise _damaged_gzip(path, error, 0) from None
     if head[:4] == b"PAR1":
         return "parquet"
     start = head.removeprefix(_BOM).lstrip()[:1]
@@ -137,6 +134,14 @@ def _recognise_kind(path: Path) -> str:
             hint="known are .jsonl, .json, .csv, .tsv and .parquet, each also with .gz",
         )
     return kind
+
+
+def _damaged_gzip(path: Path, error: Exception, n_rows: int) -> DataError:
+    return DataError(
+        f"{path.name} is a damaged gzip file: {error}",
+        where=f"{path}, after {n_rows:,} rows",
+        hint="it was probably cut short while it was copied; fetch it again",
+    )
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -192,7 +197,7 @@ def _parse(
     line: bytes, path: Path, number: int, limits: FileLimits, card: SourceCard
 ) -> Row | None:
     try:
-        row = json.loads(_decode(line))
+        row = json.loads(_decode(line.strip()))
         if isinstance(row, dict):
             return row
         why = f"holds {_kind_of(row)}, not an object with columns"

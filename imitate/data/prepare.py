@@ -90,7 +90,8 @@ def prepare(
         strata = _mix(funnel, data, keys)
         held_out = _hold_out(funnel, data, keys, seed)
         train = _take_amount(funnel, keys, strata, amount)
-        card = make_card(funnel, train, held_out, spill, Origin(tuple(sources), len(items), seed))
+        origin = Origin(tuple(sources), len(items) if index else 0, seed)
+        card = make_card(funnel, train, held_out, spill, origin)
         return Prepared(_fetch(spill, train), _fetch(spill, held_out), card)
 
 
