@@ -158,17 +158,41 @@ def _manager_of(task: str | dict[str, Any]) -> tuple[Any, str | dict[str, Any]]:
     if isinstance(task, dict):
         return TaskManager(include_defaults=False), task
     if Path(task).suffix in (".yaml", ".yml"):
-        path = Path(task).expanduser().resolve()
-        if not path.is_file():
-            raise DataError(f"there is no task file `{task}`", hint="paths start at the working "
-                            "directory")  # fmt: skip
-        return TaskManager(include_defaults=False), str(path)
+        return _manager_of_file(task)
     manager = _built_in_manager()
     if task not in manager.task_index:
         close = difflib.get_close_matches(task, manager.all_tasks, n=3)
         meant = f"did you mean `{'`, `'.join(close)}`?" if close else "lm-eval ls tasks lists them"
         raise DataError(f"lm-eval has no task `{task}`", hint=meant)
     return manager, task
+
+
+def _manager_of_file(task: str) -> tuple[Any, str]:
+    """Return a manager for a task file; a group's members are looked for beside its file."""
+    import yaml
+    from lm_eval.tasks import TaskManager
+
+    path = Path(task).expanduser().resolve()
+    if not path.is_file():
+        raise DataError(
+            f"there is no task file `{task}`", hint="relative paths start at the working directory"
+        )
+    try:
+        config = _unresolved(path)
+    except (yaml.YAMLError, ValueError) as error:
+        raise DataError(f"`{task}` is no task file of lm-eval: {error}") from error
+    if "group" not in config:
+        return TaskManager(include_defaults=False), str(path)
+    manager = TaskManager(include_defaults=False, include_path=str(path.parent))
+    return manager, str(config["group"])
+
+
+def _unresolved(path: str | Path) -> dict[str, Any]:
+    """Return a task file's config with its `!function` entries unread: no code is imported."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    config: dict[str, Any] = load_yaml(path, resolve_func=False)
+    return config
 
 
 @functools.cache
@@ -179,14 +203,19 @@ def _built_in_manager() -> Any:
 
 
 def _declares_unsafe_code(manager: Any, spec: str | dict[str, Any]) -> bool:
-    """Return whether a task's own config says that it executes code, before any is imported."""
-    from lm_eval.tasks._yaml_loader import load_yaml
+    """Return whether a task's own config says that it executes code, before any is imported.
 
+    Members of a group or a tag are looked at as well, as far as they are named.
+    """
     if isinstance(spec, dict):
         return bool(spec.get("unsafe_code"))
     entry = manager.task_index.get(spec)
-    config = (entry.cfg if entry else load_yaml(spec, resolve_func=False)) or {}
-    return bool(config.get("unsafe_code"))
+    config = (entry.cfg if entry else _unresolved(spec)) or {}
+    task = config.get("task")
+    listed = [m for m in task if isinstance(m, str)] if isinstance(task, list) else []
+    members = [*listed, *(entry.tags if entry else ())]
+    known = [m for m in members if m != spec and m in manager.task_index]
+    return bool(config.get("unsafe_code")) or any(_declares_unsafe_code(manager, m) for m in known)
 
 
 def _unsafe_code(task: str) -> DataError:

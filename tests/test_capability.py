@@ -308,6 +308,31 @@ def test_a_task_that_executes_code_is_refused_before_its_code_is_read(tmp_path: 
     assert "sandbox" in str(caught.value.hint)
 
 
+def test_a_group_file_runs_its_members_as_one_task(tmp_path: Path) -> None:
+    text = _yaml(tmp_path).read_text()
+    (tmp_path / "more.yaml").write_text(text.replace("task: cities", "task: more"))
+    group = tmp_path / "both.yaml"
+    group.write_text("group: both\ntask: [cities, more]\n")
+    items = lm_eval_items(str(group), name="both", axis=Axis.CAPABILITY, n_items=20)
+    assert len({item.item_id for item in items}) == 12
+    assert {item.group for item in items} == {"cities", "more"}
+    lm = KnowingLM(list(CITIES))
+    scores = run_lm_eval_task(lm, str(group), items[:5], arm="base", format=Format.PLAIN)
+    assert [score.value for score in scores] == [1.0] * 5
+    assert {score.task for score in scores} == {"both"}
+    (tmp_path / "more.yaml").write_text(
+        text.replace("task: cities", "task: more\nunsafe_code: true")
+    )
+    with pytest.raises(DataError, match="`both` executes code"):
+        lm_eval_items(str(group), name="both", axis=Axis.CAPABILITY, n_items=20)
+
+
+def test_a_file_that_is_no_task_is_told(tmp_path: Path) -> None:
+    (tmp_path / "list.yaml").write_text("- one\n- two\n")
+    with pytest.raises(DataError, match="no task file of lm-eval"):
+        _named(str(tmp_path / "list.yaml"))
+
+
 def test_data_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     path = _yaml(tmp_path, dataset_kwargs=f"{{data_files: {tmp_path / 'gone.jsonl'}}}")
     with pytest.raises(DataError, match="cannot be loaded"):
