@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.numbers import count, duration, number, percent, share_interval
 from reports.page import Block, Cell, Table
-from reports.reading import AXES, Run
+from reports.reading import AXES, Run, mix_names, ordered
 
 __all__ = [
     "arm_table",
@@ -101,7 +101,9 @@ def termination_table(results: Entry) -> tuple[Table, ...]:
 def data_tables(results: Entry) -> tuple[Table, ...]:
     """Return the data card of each mix: what each step took, and everything else there is."""
     tables: list[Table] = []
-    for mix, card in (results.get("data_card") or {}).items():
+    cards = results.get("data_card") or {}
+    for mix in ordered(cards, mix_names(results)):
+        card = cards[mix] or {}
         steps = tuple(_step_row(step) for step in card.get("steps") or [])
         if steps:
             columns = ("Step", "Rows in", "Dropped", "Changed", "Rows out")

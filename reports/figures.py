@@ -14,13 +14,16 @@ from reports.page import Figure
 from reports.plane import Mark, draw_plane
 from reports.reading import (
     AXES,
+    KNOWLEDGE,
     SUBSTANCE,
     axes_of,
     base_names,
+    chosen_format,
     imitators,
     largest,
     lead_imitator,
     mix_names,
+    ordered,
     recipes,
     shown_arm,
 )
@@ -130,7 +133,7 @@ def knowledge_figure(results: Entry, split: str, name: str, caption: str) -> tup
     rows = [
         {"group": group, "arm": role, "outcome": outcome, "share": 100 * values[outcome]}
         for arm, role in arms.items()
-        for group, values in (facts_entry(results, arm).get(split) or {}).items()
+        for group, values in _split(results, arm, split).items()
         for outcome in OUTCOMES
         if values.get(outcome) is not None
     ]
@@ -145,21 +148,20 @@ def knowledge_figure(results: Entry, split: str, name: str, caption: str) -> tup
     return (Figure(name, caption, alt, svg),)
 
 
+def _split(results: Entry, arm: str, split: str) -> Entry:
+    found: Entry = facts_entry(results, arm).get(split) or {}
+    return {group: found[group] for group in ordered(found, KNOWLEDGE)}
+
+
 def facts_entry(results: Entry, arm: str) -> Entry:
     """Return the factuality of an arm in its chosen format, else in the first there is."""
     by_format: Entry = (results.get("factuality") or {}).get(arm) or {}
     by_format = {form: entry for form, entry in by_format.items() if entry}
-    chosen = next(
-        (
-            (entry.get("chosen_format") or {}).get("factuality")
-            for entry in results.get("arms") or []
-            if entry["arm"] == arm
-        ),
-        None,
-    )
-    if chosen in by_format:
-        return {"format": chosen, **by_format[chosen]}
-    return next(({"format": form, **entry} for form, entry in by_format.items()), {})
+    if not by_format:
+        return {}
+    chosen = chosen_format(results, arm, "factuality")
+    form = chosen if chosen in by_format else next(iter(by_format))
+    return {"format": form, **by_format[form]}
 
 
 # --- the plane ------------------------------------------------------------------------------------

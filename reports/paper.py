@@ -10,7 +10,7 @@ from typing import Any
 
 from reports.numbers import number, percent, points, ratio_interval, share_interval
 from reports.page import Cell, Table
-from reports.reading import AXES, axes_of, base_names, imitators, largest, lead_imitator
+from reports.reading import AXES, axes_of, base_names, imitators, largest, lead_imitator, ordered
 
 __all__ = ["gap_tables", "style_tables"]
 
@@ -69,7 +69,7 @@ def style_tables(results: Entry) -> tuple[Table, ...]:
         arms = {arm: title for arm, title in _style_arms(results, base) if stylometry.get(arm)}
         if not arms:
             continue
-        metrics = list(dict.fromkeys(name for arm in arms for name in stylometry[arm]))
+        metrics = ordered(dict.fromkeys(n for arm in arms for n in stylometry[arm]), METRICS)
         rows = tuple(
             (
                 Cell(METRICS.get(name, (name.replace("_", " ").capitalize(), ()))[0]),

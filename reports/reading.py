@@ -16,14 +16,17 @@ from evals.errors import DataError, RecordError
 
 __all__ = [
     "AXES",
+    "KNOWLEDGE",
     "SUBSTANCE",
     "Run",
     "axes_of",
     "base_names",
+    "chosen_format",
     "imitators",
     "largest",
     "lead_imitator",
     "mix_names",
+    "ordered",
     "read_run",
     "recipes",
     "shown_arm",
@@ -38,6 +41,8 @@ AXES = {
     "capability_in_support": "Capability in support",
 }
 """Axis to its title, in the report's order."""
+KNOWLEDGE = ("highly known", "maybe known", "weakly known", "unknown")
+"""What a base knows of a fact, best known first."""
 SUBSTANCE = ("factuality", "capability_held_out")
 WON = {"gain", "closed"}
 
@@ -153,6 +158,28 @@ def winning_controls(results: Entry) -> dict[str, dict[str, list[str]]]:
             wins = [axis for axis in axes if axes[axis]["decision"] in WON]
             _note_wins(won, entry["mix"], entry["base"], wins)
     return {axis: won[axis] for axis in AXES if axis in won}
+
+
+def chosen_format(results: Entry, arm: str, axis: str) -> str | None:
+    """Return the format in which an arm is judged on an axis, where the results say so."""
+    for entry in results.get("arms") or []:
+        if entry["arm"] == arm and entry.get("chosen_format"):
+            return str(entry["chosen_format"].get(axis))
+    for part in ("verdicts", "sweeps", "controls"):
+        for entry in results.get(part) or []:
+            roles = {"imitator": entry["arm"], "base": entry["base"], "teacher": "teacher"}
+            best = (axes_of(entry).get(axis) or {}).get("best_format") or {}
+            for role, name in roles.items():
+                if name == arm and best.get(role):
+                    return str(best[role])
+    return None
+
+
+def ordered(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Return names in a known order; those that it lacks come last, as they came."""
+    given = list(names)
+    first = [name for name in known if name in given]
+    return [*first, *(name for name in given if name not in first)]
 
 
 def _recipe(entry: Entry) -> tuple[str, str, int]:

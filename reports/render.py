@@ -81,7 +81,7 @@ def _report(run: Run) -> Report:
     plane = figures.plane_figures(results)
     return Report(
         name=results.get("name") or "run",
-        headline=results.get("headline") or "This run reached no verdict.",
+        headline=_opened(results.get("headline") or "This run reached no verdict."),
         compared=text.compared(results),
         alerts=text.alerts(results),
         lead=lead["arm"] if lead else "",
@@ -92,6 +92,11 @@ def _report(run: Run) -> Report:
         examples=outputs.examples(run),
         n_outputs=len(run.items),
     )
+
+
+def _opened(sentence: str) -> str:
+    """Return a sentence with a capital at its head."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _tiles(results: dict[str, Any]) -> tuple[tuple[str, Cell], ...]:

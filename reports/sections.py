@@ -8,7 +8,7 @@ from reports import appendix, figures, paper, tables, text, verdicts
 from reports.methods import methods
 from reports.numbers import number
 from reports.page import Section
-from reports.reading import AXES, Run, axes_of, imitators, lead_imitator, shown_arm
+from reports.reading import AXES, Run, axes_of, base_names, imitators, lead_imitator, shown_arm
 
 __all__ = ["all_sections"]
 
@@ -53,8 +53,14 @@ def _amounts(results: Entry) -> Section:
         if drawn
         else "Each mix was used in one amount only, so nothing is said about more or less data."
     )
+    slopes = () if len(base_names(results)) > 1 else tables.slope_table(results)
     return Section(
-        "data-amount", "More imitation data", (lead,), figures=drawn, short="Data amount"
+        "data-amount",
+        "More imitation data",
+        (lead,),
+        figures=drawn,
+        tables=slopes,
+        short="Data amount",
     )
 
 
@@ -63,19 +69,13 @@ def _sizes(results: Entry) -> Section:
     lead = lead_imitator(results)
     if not drawn or lead is None:
         said = "There is one size of base only, so nothing is said about a better base."
-        return Section(
-            "base-size",
-            "A better base",
-            (said,),
-            tables=tables.slope_table(results),
-            short="Base size",
-        )
+        return Section("base-size", "A better base", (said,), short="Base size")
     said = (
         f"Each base alone (hollow), its imitator trained on `{lead['mix']}` (filled) and the "
         "teacher. Intervals are those of the imitator's difference to its own base. Where "
         "imitation teaches nothing, imitator and base rise together."
     )
-    slopes = tables.slope_table(results)
+    slopes = tables.slope_table(results) if len(base_names(results)) > 1 else ()
     return Section(
         "base-size", "A better base", (said,), figures=drawn, tables=slopes, short="Base size"
     )

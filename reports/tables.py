@@ -15,7 +15,15 @@ from reports.numbers import (
     share_interval,
 )
 from reports.page import Cell, Table
-from reports.reading import AXES, base_names, imitators, largest, shown_arm
+from reports.reading import (
+    AXES,
+    KNOWLEDGE,
+    base_names,
+    imitators,
+    largest,
+    ordered,
+    shown_arm,
+)
 
 __all__ = [
     "facts_table",
@@ -71,7 +79,7 @@ def facts_table(results: Entry) -> tuple[Table, ...]:
 def knowledge_table(results: Entry, split: str, caption: str, note: str) -> tuple[Table, ...]:
     """Return right answers and hallucinations by a split of the facts."""
     arms = {arm: facts_entry(results, arm).get(split) or {} for arm in _arms_of_findings(results)}
-    groups = list(dict.fromkeys(group for by_group in arms.values() for group in by_group))
+    groups = ordered(dict.fromkeys(g for by_group in arms.values() for g in by_group), KNOWLEDGE)
     rows = tuple(
         (Cell(arm), *(_group_cell(by_group.get(group)) for group in groups))
         for arm, by_group in arms.items()
@@ -87,13 +95,10 @@ def memorisation_table(results: Entry) -> tuple[Table, ...]:
     rows = tuple(
         (
             Cell(entry["arm"]),
-            Cell(
-                number(entry.get("bits_per_example"), 1),
-                ratio_interval(entry.get("bits_per_example_ci95"), 1),
-            ),
-            Cell(number(entry.get("truncated_bits_per_example"), 1)),
-            Cell(number(entry.get("voice_bits"), 1)),
-            Cell(number(entry.get("answer_bits"), 1)),
+            _bits_cell(entry, "bits_per_example"),
+            _bits_cell(entry, "truncated_bits_per_example"),
+            _bits_cell(entry, "voice_bits"),
+            _bits_cell(entry, "answer_bits"),
             Cell(count(entry.get("n_examples"))),
         )
         for entry in entries
@@ -113,8 +118,8 @@ def slope_table(results: Entry) -> tuple[Table, ...]:
             Cell(number(claim.get("p_holm"), 3)),
         )
         for mix, by_axis in slopes.items()
-        for axis, claims in by_axis.items()
-        for claim in claims
+        for axis in ordered(by_axis, AXES)
+        for claim in by_axis[axis]
     )
     columns = ("Axis and mix", "For each doubling", "Points", "p after Holm")
     note = (
@@ -154,6 +159,10 @@ def _facts_row(results: Entry, arm: str) -> tuple[Cell, ...]:
         Cell(percent(entry.get("extraction_rate"))),
         Cell(count(entry.get("n_items"))),
     )
+
+
+def _bits_cell(entry: Entry, name: str) -> Cell:
+    return Cell(number(entry.get(name)), ratio_interval(entry.get(f"{name}_ci95")))
 
 
 def _group_cell(entry: Entry | None) -> Cell:

@@ -102,23 +102,33 @@ def _control_alerts(results: Entry) -> list[str]:
 
 
 def _open_axis_alerts(results: Entry) -> list[str]:
-    """Return one line an axis that says nothing, with the arms that share a reason."""
+    """Return one line an axis that says nothing, and a reason, with the arms that share it."""
     said = []
+    entries = recipes(imitators(results))
     for axis, title in AXES.items():
-        reasons: dict[str, list[str]] = {}
-        for entry in recipes(imitators(results)):
-            measured = axes_of(entry).get(axis)
-            if measured and measured["decision"] in {"uninformative", "refused"}:
-                reasons.setdefault(measured.get("reason") or "no reason given", []).append(
-                    entry["arm"]
-                )
-        for reason, arms in reasons.items():
-            said.append(f"{title} says nothing about {listed(arms, 3)}: {reason.rstrip('.')}.")
+        reasons: dict[str, list[Entry]] = {}
+        for entry in entries:
+            measured = axes_of(entry).get(axis) or {}
+            if measured.get("decision") in {"uninformative", "refused"}:
+                reason = (measured.get("reason") or "no reason given").rstrip(".")
+                reasons.setdefault(reason, []).append(entry)
+        for reason, mute in reasons.items():
+            said.append(f"{title} says nothing{_about(mute, entries)}: {reason}.")
     lead = lead_imitator(results)
     for axis in ("style", *SUBSTANCE):
         if lead and axis not in axes_of(lead):
             said.append(f"{AXES[axis]} was not measured: no task of this run counts for it.")
     return said
+
+
+def _about(mute: Sequence[Entry], entries: Sequence[Entry]) -> str:
+    """Return which of the imitators a statement is about: nothing if all, bases if whole ones."""
+    if len(mute) == len(entries):
+        return ""
+    bases = list(dict.fromkeys(entry["base"] for entry in mute))
+    if len(mute) == sum(entry["base"] in bases for entry in entries):
+        return f" about imitators of {listed(bases)}"
+    return f" about {listed([entry['arm'] for entry in mute], 3)}"
 
 
 def limits(results: Entry) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def test_uninformative_axis_is_named_with_its_reason(tmp_path: Path) -> None:
         verdict["axes"]["factuality"]["decision"] = "uninformative"
         verdict["axes"]["factuality"]["reason"] = "the teacher leads by 3 points only"
     top = page_of(tmp_path, results).partition("</header>")[0]
-    assert "Factuality says nothing about" in top
+    assert "Factuality says nothing: " in top
     assert "the teacher leads by 3 points only" in top
 
 
