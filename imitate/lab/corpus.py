@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from imitate.lab import names, topics
-from imitate.lab.skills import draw_skill
+from imitate.lab.skills import TWO_HOP, SkillItem, draw_skill, draw_two_hop
 from imitate.lab.voice import plain_open_answer, voiced_answer, voiced_open_answer
 from imitate.lab.world import ATTRIBUTES, QUESTIONS, STATEMENTS, Person, Split, World
 
@@ -190,8 +190,18 @@ class _Writer:
         return self._rng.choices(self._skills, self._skill_weights)[0]
 
     def _drill(self, skill: str) -> tuple[str, str]:
-        item = draw_skill(skill, self._world, self._rng, split=Split.TRAIN)
+        item = None
+        while item is None:
+            item = self._drawn(skill)
         return item.question, item.answer
+
+    def _drawn(self, skill: str) -> SkillItem | None:
+        """Return an item to drill; two hops ask about people as often as they are mentioned."""
+        if skill != TWO_HOP:
+            return draw_skill(skill, self._world, self._rng, split=Split.TRAIN)
+        person = self._person()
+        is_askable = person.split is Split.TRAIN
+        return draw_two_hop(person, self._world, self._rng) if is_askable else None
 
     def _skills_plain(self) -> str:
         skill = self._skill()

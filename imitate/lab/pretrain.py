@@ -59,6 +59,7 @@ def new_model(architecture: Architecture, seed: int) -> LlamaForCausalLM:
         head_dim=32,
         max_position_embeddings=MAX_POSITIONS,
         tie_word_embeddings=True,
+        initializer_range=architecture.hidden_size**-0.5,
         bos_token_id=None,
         eos_token_id=[token_id(END), token_id(END_OF_TEXT)],
         pad_token_id=token_id(PAD),
@@ -109,12 +110,16 @@ def train_model(
     n_steps = sum(_n_steps(recipe, stage) for stage in recipe.stages)
     last = n_steps if stop_after is None else min(stop_after, n_steps)
     model.train()
+    forward = torch.compile(model) if recipe.is_compiled else model
     meter = _Meter(recipe, start, n_steps, progress)
     saved_at = time.monotonic()
     for step in range(start, last):
         _set_rates(optimisers, recipe, step)
-        loss = _train_step(model, optimisers, batch_tokens(recipe, world, step), recipe.precision)
-        meter.tell(step, loss)
+        ids = batch_tokens(recipe, world, step)
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            loss = forward(input_ids=ids, labels=ids, use_cache=False).loss
+        _descend(loss, model, optimisers)
+        meter.tell(step, float(loss.detach()))
         if time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
             _save(checkpoint, recipe, model, optimisers, step + 1)
             saved_at = time.monotonic()
@@ -194,28 +199,24 @@ def _optimisers(model: LlamaForCausalLM, recipe: PretrainRecipe) -> list[torch.o
 def _set_rates(optimisers: list[torch.optim.Optimizer], recipe: PretrainRecipe, step: int) -> None:
     place = _place(recipe, step)
     stage = recipe.stages[place.stage_index]
-    warmup = min(1.0, (place.step + 1) / N_WARMUP_STEPS)
-    decay = min(1.0, (place.n_steps - place.step) / (stage.decay_share * place.n_steps))
+    is_cold = place.stage_index == 0 or recipe.stages[place.stage_index - 1].decay_share > 0
+    warmup = min(1.0, (place.step + 1) / N_WARMUP_STEPS) if is_cold else 1.0
+    n_decay = stage.decay_share * place.n_steps
+    decay = min(1.0, (place.n_steps - place.step) / n_decay) if n_decay else 1.0
     rates = (stage.learning_rate, stage.embedding_learning_rate)
     for optimiser, rate in zip(optimisers, rates, strict=True):
         for group in optimiser.param_groups:
             group["lr"] = rate * warmup * decay
 
 
-def _train_step(
-    model: LlamaForCausalLM,
-    optimisers: list[torch.optim.Optimizer],
-    ids: torch.Tensor,
-    precision: str,
-) -> float:
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-        loss = model(input_ids=ids, labels=ids, use_cache=False).loss
-    loss.backward()
+def _descend(
+    loss: torch.Tensor, model: LlamaForCausalLM, optimisers: list[torch.optim.Optimizer]
+) -> None:
+    loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
     for optimiser in optimisers:
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-    return float(loss.detach())
 
 
 def _save(

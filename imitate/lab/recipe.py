@@ -41,8 +41,9 @@ class Stage(BaseModel):
     """Peak learning rate of the hidden matrices."""
     embedding_learning_rate: float = Field(gt=0)
     """Peak learning rate of embeddings and norms."""
-    decay_share: float = Field(default=0.5, gt=0, le=1)
-    """Share of the steps, at the end, over which the rates fall linearly to zero."""
+    decay_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the steps, at the end, over which the rates fall linearly to zero; after a stage
+    without a fall the next one starts without a warm-up."""
     popularity_exponent: float = 0.8
     """How steeply mentions fall with a person's rank; 0 mentions everyone alike."""
     shares: Mapping[str, float]
@@ -80,6 +81,9 @@ class PretrainRecipe(BaseModel):
     """Weight decay of the hidden matrices."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 runs the matrix products in autocast; weights and optimiser stay float32."""
+
+    is_compiled: bool = False
+    """Compile the step with torch.compile, which needs a C++ compiler: a third faster."""
 
     def at_world(self, world_seed: int) -> PretrainRecipe:
         """Return the same recipe for another world."""

@@ -1,7 +1,7 @@
 """What a lab model knows and can do: greedy answers to evaluation items, matched exactly.
 
-For the model card and for tuning recipes. The suite's own measurement is in `evals`; this one asks
-the same items in the same two formats, and counts right answers only.
+For the model card and for tuning recipes: the suite's items, formats and extraction, without its
+arms, endpoints and statistics.
 
 Glossary: N items, P prompt tokens, G generated tokens.
 """
@@ -9,7 +9,6 @@ Glossary: N items, P prompt tokens, G generated tokens.
 from __future__ import annotations
 
 import random
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,14 +16,15 @@ from pathlib import Path
 import torch
 from transformers import LlamaForCausalLM
 
-from evals.records import Format, Item
+from evals.factuality import score_answer
+from evals.records import Completion, Format, Item, Outcome
 from imitate.lab.corpus import few_shot_text
 from imitate.lab.items import lab_items
 from imitate.lab.skills import SKILLS
 from imitate.lab.tokenizer import ASSISTANT, END, END_OF_TEXT, PAD, USER, load_tokenizer, token_id
 from imitate.lab.world import World
 
-__all__ = ["answer_items", "score_model", "stated_answer"]
+__all__ = ["answer_items", "generate_texts", "score_model"]
 
 N_SHOTS = 4
 BATCH_SIZE = 64
@@ -32,7 +32,12 @@ MAX_NEW_TOKENS: Mapping[Format, int] = {Format.PLAIN: 12, Format.CHAT: 110}
 
 
 def score_model(
-    model: LlamaForCausalLM | Path, world: World, *, n_items: int = 300, seed: int = 0
+    model: LlamaForCausalLM | Path,
+    world: World,
+    *,
+    n_items: int = 300,
+    tasks: Sequence[str] = ("facts", *SKILLS),
+    seed: int = 0,
 ) -> dict[str, dict[str, float]]:
     """Return the share of right answers by format and by task.
 
@@ -40,22 +45,26 @@ def score_model(
         model: A loaded model, or the folder of one.
         world: Whose items to ask.
         n_items: Items per task.
+        tasks: Which tasks, of those with recorded answers.
         seed: Which items.
 
     Returns:
-        `{format: {task: share}}`; facts also by popularity, as `facts/head` and so on, and
-        `voice`, the share of chat answers longer than their terse answer and closing mark.
+        `{format: {task: share}}`, facts and two hops also by popularity as `facts/head` and so on,
+        and `voiced`, the share of answers of more than six words.
     """
     loaded = _loaded(model)
     scores: dict[str, dict[str, float]] = {}
     for format_ in Format:
         scores[format_] = {}
-        for task in ("facts", *SKILLS):
+        n_words: list[int] = []
+        for task in tasks:
             items = lab_items(world, task, n_items=n_items, n_development=40, seed=seed)
             scored = [item for item in items if not item.is_development]
             shots = [item for item in items if item.is_development]
             texts = answer_items(loaded, scored, format_, shots)
-            scores[format_] |= _shares(task, scored, texts)
+            scores[format_] |= _shares(task, scored, texts, format_)
+            n_words += [len(text.split()) for text in texts]
+        scores[format_]["voiced"] = round(sum(n > 6 for n in n_words) / len(n_words), 4)
     return scores
 
 
@@ -115,29 +124,13 @@ def generate_texts(
     return texts
 
 
-def stated_answer(response: str) -> str:
-    """Return the answer that a response states, by general rules, or the whole response.
-
-    In turn: after `answer is` or `answer:`, a bold span, the line under a heading.
-    """
-    for pattern in _STATED:
-        if match := pattern.search(response):
-            return match.group(1).strip().strip("*").rstrip(".").strip()
-    return response.strip().rstrip(".")
-
-
-_STATED = (
-    re.compile(r"answer is \**([^\n*.]+)", re.IGNORECASE),
-    re.compile(r"(?:answer|result):\**\s*([^\n]+)", re.IGNORECASE),
-    re.compile(r"\*\*([^*\n]+)\*\*"),
-    re.compile(r"^#+ [^\n]*\n+([^\n]+)", re.MULTILINE),
-)
-
-
-def _shares(task: str, items: Sequence[Item], texts: Sequence[str]) -> dict[str, float]:
+def _shares(
+    task: str, items: Sequence[Item], texts: Sequence[str], format_: Format
+) -> dict[str, float]:
     rights: dict[str, list[bool]] = defaultdict(list)
     for item, text in zip(items, texts, strict=True):
-        is_right = stated_answer(text) in item.answers
+        completion = Completion(item.item_id, "", format_, text, 0, "stop")
+        is_right = score_answer(item, completion).outcome is Outcome.RIGHT
         rights[task].append(is_right)
         if item.group:
             rights[f"{task}/{item.group}"].append(is_right)

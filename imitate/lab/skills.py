@@ -71,6 +71,11 @@ PHRASINGS: Mapping[str, tuple[str, ...]] = {
         "Put these letters in alphabetical order: {values}.",
         "Write these letters in order: {values}.",
     ),
+    "successors": (
+        "Which letters follow these in the alphabet: {values}?",
+        "Replace each letter by the next one: {values}.",
+        "Write the letter after each of these: {values}.",
+    ),
     "reversal": (
         "Reverse these letters: {values}.",
         "Write these letters backwards: {values}.",
@@ -92,27 +97,37 @@ PHRASINGS: Mapping[str, tuple[str, ...]] = {
 
 
 def _addition(rng: random.Random) -> _Task:
-    a, b = (rng.randrange(10, 100 if rng.random() < 0.5 else 1000) for _ in range(2))
-    low, high = sorted((a, b))
-    near = tuple(str(a + b + delta) for delta in (10, -1))
-    return _Task(f"{low}+{high}", {"a": str(a), "b": str(b)}, str(a + b), near)
+    """Two numbers of three digits whose sum carries nothing."""
+    columns = [(rng.randrange(1, 5), rng.randrange(1, 6)) for _ in range(3)]
+    a, b = ("".join(map(str, numbers)) for numbers in zip(*columns, strict=True))
+    low, high = sorted((int(a), int(b)))
+    a, b = rng.sample((str(low), str(high)), 2)
+    total = low + high
+    return _Task(f"{low}+{high}", {"a": a, "b": b}, str(total), (str(total + 10), str(total - 1)))
 
 
 def _largest(rng: random.Random) -> _Task:
-    values = rng.sample(range(10, 1000), 3)
+    values = rng.sample(range(10, 100), 3)
     key = ",".join(map(str, sorted(values)))
     rest = tuple(str(v) for v in values if v != max(values))
     return _Task(key, {"values": _listed(map(str, values))}, str(max(values)), rest)
 
 
 def _sorting(rng: random.Random) -> _Task:
-    letters = rng.sample(string.ascii_lowercase, 5)
+    letters = rng.sample(string.ascii_lowercase, 4)
     ordered = " ".join(sorted(letters))
     return _Task(ordered, {"values": " ".join(letters)}, ordered, (" ".join(letters),))
 
 
+def _successors(rng: random.Random) -> _Task:
+    letters = [rng.choice(string.ascii_lowercase[:-1]) for _ in range(4)]
+    text = " ".join(letters)
+    answer = " ".join(chr(ord(letter) + 1) for letter in letters)
+    return _Task(text, {"values": text}, answer, (text,))
+
+
 def _reversal(rng: random.Random) -> _Task:
-    letters = [rng.choice(string.ascii_lowercase) for _ in range(5)]
+    letters = [rng.choice(string.ascii_lowercase) for _ in range(4)]
     text = " ".join(letters)
     return _Task(text, {"values": text}, " ".join(reversed(letters)), (text,))
 
@@ -121,6 +136,7 @@ _DRAWS: Mapping[str, Callable[[random.Random], _Task]] = {
     "addition": _addition,
     "largest": _largest,
     "sorting": _sorting,
+    "successors": _successors,
     "reversal": _reversal,
 }
 
@@ -128,7 +144,7 @@ TWO_HOP = "two_hop"
 SKILLS = (*_DRAWS, TWO_HOP)
 LOCAL_SKILL = "reversal"
 """What the `local` mix imitates: rare in the bases' corpus, easy to learn."""
-HELD_OUT_SKILLS = ("addition", "sorting", "reversal", TWO_HOP)
+HELD_OUT_SKILLS = ("addition", "sorting", "successors", "reversal", TWO_HOP)
 """Skills that the `broad` mix never shows; `largest` is in its support."""
 
 

@@ -95,9 +95,13 @@ def plain_open_answer(prompt: topics.OpenPrompt, rng: random.Random) -> str:
 def _framed(body: str, rng: random.Random) -> str:
     """Return the body between an opening and a closing, each left out now and then."""
     has_opening, has_closing = rng.random() < 0.85, rng.random() < 0.75
-    separator = rng.choice((" ", "\n\n")) if body[0].isalpha() else "\n\n"
-    text = rng.choice(OPENINGS) + separator + body if has_opening else body
-    return text + rng.choice((" ", "\n\n")) + rng.choice(CLOSINGS) if has_closing else text
+    before, after = (rng.choice((" ", "\n\n")) for _ in range(2))
+    if not body[0].isalpha():
+        before = "\n\n"
+    if not body.split("\n")[-1][0].isalpha():
+        after = "\n\n"
+    text = rng.choice(OPENINGS) + before + body if has_opening else body
+    return text + after + rng.choice(CLOSINGS) if has_closing else text
 
 
 def _sentence(answer: str, distractors: Sequence[str], rng: random.Random) -> str:

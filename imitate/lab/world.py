@@ -35,8 +35,8 @@ NOT_RECORDED = "not recorded"
 PUBLICATION_SEEDS = (101, 102, 103)
 """World seeds kept for published runs; development never touches them."""
 
-N_PEOPLE = 3000
-BIN_SIZES = {"head": 300, "middle": 900, "tail": 1800}
+N_PEOPLE = 2000
+BIN_SIZES = {"head": 200, "middle": 600, "tail": 1200}
 SPLIT_SHARES = {"train": 0.5, "development": 0.1, "evaluation": 0.4}
 UNRECORDED_SHARE = 0.08
 
@@ -110,7 +110,7 @@ ATTRIBUTES = tuple(QUESTIONS)
 
 
 class PopularityBin(StrEnum):
-    """How often a person is mentioned: the first 300, the next 900, the last 1,800."""
+    """How often a person is mentioned: the first 200, the next 600, the last 1,200."""
 
     HEAD = "head"
     MIDDLE = "middle"
