@@ -213,7 +213,8 @@ def _declares_unsafe_code(manager: Any, spec: str | dict[str, Any]) -> bool:
     config = (entry.cfg if entry else _unresolved(spec)) or {}
     task = config.get("task")
     listed = [m for m in task if isinstance(m, str)] if isinstance(task, list) else []
-    members = [*listed, *(entry.tags if entry else ())]
+    is_tag = entry is not None and entry.kind.name == "TAG"  # a task's own `tags` lead to siblings
+    members = [*listed, *(entry.tags if is_tag else ())]
     known = [m for m in members if m != spec and m in manager.task_index]
     return bool(config.get("unsafe_code")) or any(_declares_unsafe_code(manager, m) for m in known)
 

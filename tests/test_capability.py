@@ -309,7 +309,7 @@ def test_a_task_that_executes_code_is_refused_before_its_code_is_read(tmp_path: 
 
 
 def test_a_group_file_runs_its_members_as_one_task(tmp_path: Path) -> None:
-    text = _yaml(tmp_path).read_text()
+    text = _yaml(tmp_path, tag="towns").read_text()
     (tmp_path / "more.yaml").write_text(text.replace("task: cities", "task: more"))
     group = tmp_path / "both.yaml"
     group.write_text("group: both\ntask: [cities, more]\n")
