@@ -18,7 +18,7 @@ from typing import Any
 
 from evals.endpoint import Endpoint
 from evals.errors import DataError
-from imitate.config import LabConfig
+from imitate.config import EndpointTeacher, LabConfig, ModelTeacher
 from imitate.hardware import detect_hardware
 from imitate.models import resolve_model
 from imitate.plan import RUN, TEACHER, Cell, Plan, Stage
@@ -240,6 +240,7 @@ class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
         if group == TEACHER:
             from imitate.serve import open_teacher
 
+            assert isinstance(config.teacher, ModelTeacher | EndpointTeacher), config.teacher
             return open_teacher(config.teacher, config.serve, config.lab)
         base = next(base for base in config.bases if base.name == group)
         adapters = {
