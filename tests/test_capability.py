@@ -368,3 +368,32 @@ def test_scores_are_those_that_lm_eval_prints(
         )
     hashes = {sample["doc_hash"][:16] for sample in printed["samples"]["cities"]}
     assert {item.item_id.removeprefix("cities/") for item in items} == hashes
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("format", list(Format))
+def test_an_endpoint_answers_like_lm_evals_own_model(
+    tiny_model: Path, tmp_path: Path, format: Format
+) -> None:
+    from lm_eval.models.huggingface import HFLM
+
+    from evals.endpoint import BASE
+    from evals.lm import endpoint_lm
+    from imitate.config import LabConfig, ServeConfig
+    from imitate.models import resolve_model
+    from imitate.serve import open_endpoint
+
+    path = str(_yaml(tmp_path))
+    items = _named(path)
+    theirs = HFLM(pretrained=str(tiny_model), device="cpu", batch_size=4)
+    ref, serve = resolve_model(str(tiny_model), LabConfig()), ServeConfig(dtype="float32")
+    with open_endpoint(serve, ref, {}) as endpoint:
+        ours = endpoint_lm(endpoint, BASE)
+        one, other = (
+            run_lm_eval_task(lm, path, items, arm="base", format=format) for lm in (ours, theirs)
+        )
+        generated = score_items_with_lm_eval(
+            ours, _items(with_choices=False), arm="base", format=format, max_tokens=4
+        )
+    assert one == other
+    assert len(generated) == len(CITIES)
