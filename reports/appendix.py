@@ -116,11 +116,10 @@ def data_tables(results: Entry) -> tuple[Table, ...]:
 
 
 def provenance_table(results: Entry) -> tuple[Table, ...]:
-    """Return what was run: command, code, versions, hardware, seeds, models, data."""
+    """Return what was run: code, versions, hardware, seeds, models, data."""
     provenance = results.get("provenance") or {}
     dirty = " with uncommitted changes" if provenance.get("is_dirty") else ""
-    rows = [("command", provenance.get("command") or "–")]
-    rows.append(("commit", f"{provenance.get('commit') or 'unknown'}{dirty}"))
+    rows = [("commit", f"{provenance.get('commit') or 'unknown'}{dirty}")]
     for part in ("versions", "hardware", "seeds", "models", "data"):
         rows += [(f"{part}: {key}", value) for key, value in _flat(provenance.get(part))]
     cells = tuple((Cell(key), Cell(value)) for key, value in rows)
@@ -151,10 +150,11 @@ def timing_table(results: Entry) -> tuple[Table, ...]:
 
 
 def provenance_blocks(run: Run) -> tuple[Block, ...]:
-    """Return the config as written, the config as resolved, and the fingerprints."""
+    """Return the commands, the config as written and as resolved, and the fingerprints."""
     provenance = run.results.get("provenance") or {}
     resolved = provenance.get("config")
     blocks = [
+        Block("Every command", _commands(run.results), is_open=True),
         Block("config.yaml", run.config_text),
         Block("Resolved config", _pretty(resolved) if resolved else ""),
         Block("Fingerprints of cells", _pretty(provenance.get("fingerprints") or {})),
@@ -164,6 +164,17 @@ def provenance_blocks(run: Run) -> tuple[Block, ...]:
 
 def _source(source: Any) -> str:
     return ", ".join(f"{key} {value}" for key, value in _flat(source)) if source else ""
+
+
+def _commands(results: Entry) -> str:
+    provenance, timing = results.get("provenance") or {}, results.get("timing") or {}
+    folder = (timing.get("paths") or {}).get("run")
+    lines = [
+        f"git checkout {provenance['commit']}" if provenance.get("commit") else "",
+        provenance.get("command") or "",
+        f"imitate report {folder}" if folder else "",
+    ]
+    return "\n".join(line for line in lines if line)
 
 
 def _arm_row(arm: Entry) -> tuple[Cell, ...]:

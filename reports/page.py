@@ -62,10 +62,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Block:
-    """Preformatted text, folded away."""
+    """Preformatted text, folded away unless it is to be seen at once."""
 
     title: str
     text: str
+    is_open: bool = False
 
 
 @dataclass(frozen=True)

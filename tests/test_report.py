@@ -111,6 +111,16 @@ def test_methods_say_that_no_gain_is_an_equivalence_test(complete: ReportFiles) 
         assert "margin m of 5.0 points" in words
 
 
+def test_every_command_is_given(complete: ReportFiles) -> None:
+    commands = (
+        "git checkout 0123456",
+        "imitate run configs/quickstart.yaml",
+        "imitate report runs/",
+    )
+    for path in (complete.html, complete.markdown):
+        assert all(command in path.read_text() for command in commands)
+
+
 def test_recipe_over_seeds_leads_and_its_seeds_are_folded(tmp_path: Path) -> None:
     results = make_small_results()
     results["verdicts"] = [make_verdict("medium", "broad", 1000, seed) for seed in range(3)]
