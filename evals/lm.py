@@ -14,6 +14,7 @@ from lm_eval.api.model import LM
 
 from evals.endpoint import Endpoint, Generation, Sampling
 from evals.errors import EndpointError
+from evals.harness import FAILED_ANSWER
 
 __all__ = ["EndpointLM", "endpoint_lm"]
 
@@ -70,8 +71,7 @@ class EndpointLM(LM):  # type: ignore[misc]
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
         """Return the generated texts; requests of equal settings are answered together.
 
-        Raises:
-            EndpointError: A call failed: lm-eval would count an empty answer as a wrong one.
+        A call that failed becomes `FAILED_ANSWER`, which is no wrong answer but a failed score.
         """
         texts: dict[int, str] = {}
         groups: dict[Sampling, list[int]] = {}
@@ -98,6 +98,4 @@ def _sampling(settings: dict[str, Any]) -> Sampling:
 
 
 def _text(answer: Generation) -> str:
-    if answer.finish_reason == "error":
-        raise EndpointError(f"an answer failed: {answer.error}")
-    return answer.text
+    return FAILED_ANSWER if answer.finish_reason == "error" else answer.text
