@@ -47,7 +47,7 @@ _ENGINE = (
     "imitate.serve",
     "imitate.tokens",
 )
-_ANSWERS = ("evals.factuality", "evals.extraction", "evals.answers")
+_ANSWERS = ("evals.factuality", "evals.extraction", "evals.answers", "evals.sentences")
 # What decides a stage's output, beside its binding to cells; a change recomputes its cells.
 _MODULES: dict[Stage, tuple[str, ...]] = {
     Stage.ITEMS: ("imitate.lab", "imitate.data", "evals.capability", "evals.harness"),
