@@ -20,6 +20,7 @@ from typing import Any
 
 from datasets import Dataset
 from peft import LoraConfig
+from transformers import PrinterCallback
 
 from imitate.adapters import RECORD
 from imitate.examples import Row, length_grouped_order
@@ -29,6 +30,7 @@ from imitate.trainer import (
     IntactMarker,
     Reporter,
     ResponseTrainer,
+    adapt_under_autocast,
     newest_intact,
 )
 
@@ -128,7 +130,7 @@ def _trainer(
     if progress is not None:
         tokens = _tokens_per_step(rows, settings.batch_size)
         callbacks.append(Reporter(tokens, lambda *told: progress(TrainProgress(*told))))
-    return ResponseTrainer(
+    trainer = ResponseTrainer(
         model=load_model(job.ref, ready.dtype),
         args=sft_config(job, ready.dtype),
         train_dataset=Dataset.from_list([_labelled(row) for row in rows]),
@@ -136,6 +138,10 @@ def _trainer(
         peft_config=lora,
         callbacks=callbacks,
     )
+    trainer.remove_callback(PrinterCallback)  # progress is told to the caller
+    if trainer.args.bf16:
+        adapt_under_autocast(trainer.model)
+    return trainer
 
 
 def _labelled(row: Row) -> dict[str, list[int]]:

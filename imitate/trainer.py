@@ -15,10 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft.tuners.lora import LoraLayer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl.trainer.sft_trainer import SFTTrainer
 
-__all__ = ["IntactMarker", "Reporter", "ResponseTrainer", "head_loss", "newest_intact"]
+__all__ = [
+    "IntactMarker",
+    "Reporter",
+    "ResponseTrainer",
+    "adapt_under_autocast",
+    "head_loss",
+    "newest_intact",
+]
 
 LOGITS_PER_CHUNK = 2**25
 """Logits held at a time: 128 MiB in float32."""
@@ -65,12 +73,10 @@ class ResponseTrainer(SFTTrainer):
     def _summed_loss(self, inputs: dict[str, Any]) -> torch.Tensor:
         """Return the summed loss of a batch, in nats, past the model's wrappers."""
         base = _base_of(self)
+        # No mask: rows are padded on the right, where no scored token looks, and attention without
+        # a mask needs no copies of the keys for each query head.
         with self.accelerator.autocast():
-            hidden = base.base_model(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                use_cache=False,
-            ).last_hidden_state
+            hidden = base.base_model(input_ids=inputs["input_ids"], use_cache=False)[0]
         labels = inputs["labels"][:, 1:]
         is_scored = labels != -100
         head = base.get_output_embeddings()
@@ -137,6 +143,17 @@ class _HeadLoss(torch.autograd.Function):
         """Return the kept gradient, scaled."""
         (gradient,) = ctx.saved_tensors
         return gradient * upstream.to(gradient.dtype), None, None
+
+
+def adapt_under_autocast(model: torch.nn.Module) -> None:
+    """Let adapters take their inputs as they are.
+
+    PEFT casts every adapted layer's input to the adapter's float32, which autocast then casts back:
+    an eighth of a step's time on a CPU.
+    """
+    for layer in model.modules():
+        if isinstance(layer, LoraLayer):
+            layer.cast_input_dtype_enabled = False
 
 
 class IntactMarker(TrainerCallback):
