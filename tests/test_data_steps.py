@@ -212,6 +212,11 @@ def test_english_question_with_code_is_english() -> None:
     ) == ["en"]
 
 
+def test_letters_that_stand_alone_are_in_no_language() -> None:
+    batch = WordBatch.of(["Spell this backwards: a e o y. The answer is y o e a."])
+    assert guess_languages(batch) == ["en"]
+
+
 def test_language_filter_keeps_english_and_what_is_too_short_to_tell() -> None:
     rows = [example(i, prompt="?!", response=text) for i, text in enumerate(TEXTS.values())]
     prepared = prepare(rows, PLAIN.model_copy(update={"language": "en"}))

@@ -127,15 +127,18 @@ def _index_ngrams(items: Sequence[Item], n: int) -> HashTable:
     owners = np.array([i for i, _ in texts], np.int64)
     batch = WordBatch.of([text for _, text in texts])
     hashes, first = window_hashes(batch, n)
-    owner = owners[batch.row_of(first)] if len(first) else first
-    names = {(item.task, item.cluster_id): 0 for item in items}
-    codes = {name: code for code, name in enumerate(names)}
-    cluster = np.array([codes[item.task, item.cluster_id] for item in items], np.int64)[owner]
-    pairs = np.unique(np.rec.fromarrays([hashes, cluster]))
-    distinct, n_clusters = np.unique(pairs["f0"], return_counts=True)
-    _, first_seen = np.unique(hashes, return_index=True)
+    owner = owners[batch.row_of(first)]
+    codes: dict[tuple[str, str], int] = {}
+    cluster = [codes.setdefault((item.task, item.cluster_id), len(codes)) for item in items]
+    clusters = np.array(cluster, np.int64)[owner]
+    order = np.lexsort((owner, clusters, hashes))
+    hashes, clusters, owner = hashes[order], clusters[order], owner[order]
+    is_new_hash = np.diff(hashes, prepend=~hashes[:1]) != 0
+    is_new_pair = is_new_hash | (np.diff(clusters, prepend=-1) != 0)
+    starts = np.flatnonzero(is_new_hash)
+    n_clusters = np.add.reduceat(is_new_pair, starts, dtype=np.int64) if len(starts) else starts
     is_question = n_clusters <= _MAX_CLUSTERS
-    return HashTable.of(distinct[is_question], owner[first_seen[is_question]])
+    return HashTable.of(hashes[starts][is_question], owner[starts][is_question])
 
 
 @dataclass(frozen=True)

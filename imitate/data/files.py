@@ -274,7 +274,7 @@ def _read_parquet(path: Path, limits: FileLimits, card: SourceCard) -> Iterator[
                 for batch in file.iter_batches(batch_size=batch_rows, row_groups=[group]):
                     for row in batch.to_pylist():
                         number += 1
-                        if _row_bytes(row) > limits.max_row_bytes:
+                        if _n_bytes(row) > limits.max_row_bytes:
                             card.oversize_rows += 1
                         else:
                             yield number, row
@@ -295,5 +295,9 @@ def _plain_parquet(path: Path, folder: Path) -> Path:
     return folder / "plain.parquet"
 
 
-def _row_bytes(row: Row) -> int:
-    return sum(len(value) for value in row.values() if isinstance(value, str | bytes))
+def _n_bytes(value: Any) -> int:
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_n_bytes, value.values()))
+    return sum(map(_n_bytes, value)) if isinstance(value, list) else 8

@@ -10,6 +10,8 @@ Latin script is `other` at once.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from imitate.data.words import HashTable, WordBatch, hash_words
@@ -42,7 +44,7 @@ _MAX_FOREIGN_SHARE = 0.3
 
 def guess_languages(batch: WordBatch) -> list[str]:
     """Return `en`, `de`, `fr`, `es`, `it`, `pt`, `nl`, `other` or `unknown` for each row."""
-    positions, masks = _STOP_TABLE.look_up(batch.hashes)
+    positions, masks = _stop_table().look_up(batch.hashes)
     rows = batch.row_of(positions)
     hits = np.stack(
         [
@@ -76,12 +78,12 @@ def _is_latin(text: str) -> bool:
     return foreign <= _MAX_FOREIGN_SHARE * len(letters)
 
 
-def _make_stop_table() -> HashTable:
+@cache
+def _stop_table() -> HashTable:
+    """Return the languages of each stop word, a bit each; letters that stand alone are no words."""
     masks: dict[str, int] = {}
     for bit, words in enumerate(_STOP_WORDS.values()):
         for word in words.split():
-            masks[word] = masks.get(word, 0) | 1 << bit
+            if len(word) > 1:
+                masks[word] = masks.get(word, 0) | 1 << bit
     return HashTable.of(hash_words(masks), np.array(list(masks.values()), np.int64))
-
-
-_STOP_TABLE = _make_stop_table()

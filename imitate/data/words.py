@@ -10,7 +10,6 @@ Notation: `R` rows of a batch, `W` words of all its rows together, `n` words of 
 from __future__ import annotations
 
 import string
-import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -39,12 +38,13 @@ _ASCII_TABLE = bytes.maketrans(
     string.ascii_uppercase.encode() + _SPACES,
     string.ascii_lowercase.encode() + b" " * len(_SPACES),
 )
+_LAST_SPACE = 0x3000  # the highest white space of Unicode
 _ASCII_PUNCTUATION = string.punctuation.encode()
 # Dashes part words; quotation marks and dots inside a word do not.
 _UNICODE_TABLE: dict[int, str | None] = {
     **dict.fromkeys(map(ord, string.punctuation + "‘’‚‛“”„‟«»‹›…·•¿¡´")),
     **dict.fromkeys(map(ord, "‐‑‒–—―−"), " "),
-    **{i: " " for i in range(sys.maxunicode) if chr(i).isspace() or i < len(_SPACES)},
+    **{i: " " for i in range(_LAST_SPACE + 1) if chr(i).isspace() or i < len(_SPACES)},
 }
 _SPACE = 32
 
