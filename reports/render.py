@@ -47,7 +47,7 @@ class Report:
     compared: str
     alerts: tuple[str, ...]
     lead: str
-    tiles: tuple[tuple[str, Cell], ...]
+    tiles: tuple[tuple[str, Cell, str], ...]
     plane: tuple[Figure, ...]
     plane_note: str
     sections: tuple[Section, ...]
@@ -99,16 +99,18 @@ def _opened(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-def _tiles(results: dict[str, Any]) -> tuple[tuple[str, Cell], ...]:
-    """Return the axes of the leading imitator, for the first screen."""
+def _tiles(results: dict[str, Any]) -> tuple[tuple[str, Cell, str], ...]:
+    """Return title, cell and reason of the leading imitator's axes, for the first screen."""
     lead = lead_imitator(results)
     if lead is None:
         return ()
-    return tuple(
-        (AXES[axis], verdicts.axis_cell(measured, verdicts.scale_of([lead], axis, results)))
+    cells = {
+        axis: verdicts.axis_cell(measured, verdicts.scale_of([lead], axis, results))
         for axis, measured in axes_of(lead).items()
         if axis != "capability_in_support"
-    )
+    }
+    reasons = {axis: axes_of(lead)[axis].get("reason") or "" for axis in cells}
+    return tuple((AXES[axis], cell, reasons[axis]) for axis, cell in cells.items())
 
 
 def _write_figures(folder: Path, drawn: tuple[Figure, ...]) -> tuple[Path, ...]:

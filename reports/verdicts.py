@@ -40,6 +40,7 @@ def verdict_tables(results: Entry) -> tuple[Table, ...]:
         _axes_table("Verdict on each imitator", proper, results, note),
         _axes_table("Calibration: planted arms and trained controls", aside, results, CALIBRATION),
         _axes_table("Each training seed alone", alone, results, "", is_folded=True),
+        _reason_table([*proper, *aside]),
     )
     return tuple(table for table in tables if table.rows)
 
@@ -71,6 +72,8 @@ def axis_cell(axis: Entry | None, scale: Scale) -> Cell:
     rests_on = f"{count(axis.get('n_items'))} items, {count(axis.get('n_clusters'))} clusters"
     if axis.get("n_failed"):
         rests_on += f", {count(axis['n_failed'])} failed"
+    if axis.get("items_to_resolve"):
+        rests_on += f"; about {count(axis['items_to_resolve'])} items would resolve it"
     if axis.get("difference") is None:
         return Cell("", axis.get("reason") or rests_on, decision, TONES.get(decision, ""))
     bounds = axis.get("difference_ci95")
@@ -108,6 +111,19 @@ def _axes_table(
     )
     columns = ("Arm", "Verdict", *(AXES[axis] for axis in axes))
     return Table(caption, columns, rows, note, is_folded)
+
+
+def _reason_table(entries: Sequence[Entry]) -> Table:
+    axes = [axis for axis in AXES if any(axis in axes_of(entry) for entry in entries)]
+    rows = tuple(
+        (
+            Cell(entry["arm"]),
+            *(Cell((axes_of(entry).get(axis) or {}).get("reason") or "–") for axis in axes),
+        )
+        for entry in entries
+    )
+    columns = ("Arm", *(AXES[axis] for axis in axes))
+    return Table("The reason behind each decision", columns, rows, is_folded=True)
 
 
 def _verdict_word(entry: Entry) -> str:

@@ -97,6 +97,20 @@ def test_every_decision_stands_with_difference_interval_and_n(complete: ReportFi
     assert "400 items, 310 clusters" in row
 
 
+def test_unresolved_axis_says_how_many_items_would_do(tmp_path: Path) -> None:
+    results = make_small_results()
+    for verdict in results["verdicts"]:
+        verdict["axes"]["factuality"] |= {"decision": "unresolved", "items_to_resolve": 2310}
+    page = page_of(tmp_path, results)
+    assert "about 2,310 items would resolve it" in page
+    assert "Factuality of medium/broad-1000-s0 is unresolved: about 2,310 items" in page
+
+
+def test_reason_of_every_decision_is_kept(complete: ReportFiles) -> None:
+    for path in (complete.html, complete.markdown):
+        assert "The reason behind each decision" in path.read_text()
+
+
 def test_paper_numbers_stand_beside_with_their_source(complete: ReportFiles) -> None:
     page = complete.html.read_text()
     assert "Gudibande et al. 2023, Table 1" in page
