@@ -241,8 +241,8 @@ def _align(tokens: Sequence[str], scored: str, n_spaces: int) -> tuple[int, list
     starts: list[int] = []
     n_left = len(scored)
     index = len(tokens)
-    while n_left > 0 and index > 0:
-        index -= 1
+    while index > 0 and (n_left > 0 or not tokens[index - 1]):
+        index -= 1  # a token without text is the first bytes of the next one's character
         n_left -= len(tokens[index])
         starts.insert(0, max(0, n_left - n_spaces))
     if not "".join(tokens[index:]).endswith(scored):

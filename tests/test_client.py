@@ -800,6 +800,15 @@ def test_token_across_the_border_is_the_continuations(serve: Serve) -> None:
     np.testing.assert_array_equal(found.starts, [0])
 
 
+def test_tokens_that_are_pieces_of_a_character_are_scored(serve: Serve) -> None:
+    tokens = ["An", ":", "", "", " \N{PARTY POPPER}", "!"]  # as vLLM spells them
+    best = [None, *({token: -0.5} for token in tokens[1:])]
+    server = serve(scoring(tokens, [None, -1.0, -2.0, -3.0, -4.0, -5.0], best))
+    found = score(server, "An:", " \N{PARTY POPPER}!")
+    np.testing.assert_array_equal(found.logprobs, [-2.0, -3.0, -4.0, -5.0])
+    np.testing.assert_array_equal(found.starts, [0, 0, 0, 2])
+
+
 def test_border_decides_what_is_cached(serve: Serve, tmp_path: Path) -> None:
     best = [None, {"b": -1.0}, {"c": -2.0}]
     server = serve(scoring(["a", "b", "c"], [None, -1.0, -2.0], best))
