@@ -57,7 +57,8 @@ def compared(results: Entry) -> str:
 
 def _scope(entries: Sequence[Entry]) -> str:
     scopes = list(dict.fromkeys(entry["scope"] for entry in entries if entry.get("scope")))
-    said = f"The verdict holds {listed(scopes)}" if scopes else "The verdict states no scope"
+    which = "The verdict holds" if len(entries) == 1 else "Each verdict holds"
+    said = f"{which} {listed(scopes)}" if scopes else "No scope is stated"
     if any("adapter" in scope for scope in scopes):
         return (
             f"{said}: with fewer than {SEEDS_FOR_RECIPE} training seeds it cannot speak for the "

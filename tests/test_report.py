@@ -62,7 +62,7 @@ def test_verdict_is_the_heading_of_both_files(complete: ReportFiles) -> None:
 
 def test_scope_of_few_seeds_is_said_at_the_top(complete: ReportFiles) -> None:
     top = complete.html.read_text().partition("</header>")[0]
-    assert "The verdict holds for this adapter" in top
+    assert "Each verdict holds for this adapter" in top
 
 
 def test_control_that_wins_an_axis_is_said_at_the_top(complete: ReportFiles) -> None:
