@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -22,7 +21,7 @@ from evals.decision import AxisDecision, Decision, Rule, decide_axis
 from evals.errors import DataError
 from evals.records import Axis, Item, Score
 from evals.stats import cluster_sums, joint_bootstrap
-from evals.verdict import conclude
+from evals.verdict import VerdictWord, conclude
 from imitate.config import Config, OutputsTeacher, PublishedTeacher, TaskConfig
 from imitate.plan import TEACHER, Arm, ArmKind, Plan
 
@@ -171,6 +170,7 @@ def _verdict_entry(evidence: Evidence, arms: Sequence[Arm]) -> dict[str, Any]:
         "mix": first.mix,
         "amount": first.amount,
         "seed": first.seed if len(arms) == 1 else None,
+        "learning_rate": first.learning_rate,
         "is_planted": mix.is_planted,
         "is_control": mix.is_control,
         "verdict": verdict.word.value,
@@ -269,24 +269,40 @@ def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
+_HEADLINES = {
+    VerdictWord.STYLE_ONLY: "gave {bases} the teacher's style and no more substance",
+    VerdictWord.STYLE_ONLY_WITH_LOSS: "gave {bases} the teacher's style and less substance",
+    VerdictWord.CLOSED_BOTH: "closed the gap in style and in substance for {bases}",
+    VerdictWord.PARTLY: "gave {bases} the teacher's style and some substance",
+    VerdictWord.SUBSTANCE_ONLY: "gave {bases} substance without the teacher's style",
+    VerdictWord.NEITHER: "gave {bases} neither the teacher's style nor substance",
+    VerdictWord.UNRESOLVED: "is undecided for {bases}",
+}
+
+
 def headline(verdicts: Sequence[Mapping[str, Any]]) -> str:
-    """Return one sentence on all mixes, each at its largest amount; controls stay out of it."""
+    """Return what each mix did at its largest amount, in words; controls stay out of it."""
     told = []
     mixes = dict.fromkeys(v["mix"] for v in verdicts if not (v["is_control"] or v["is_planted"]))
     for mix in mixes:
         mine = [v for v in verdicts if v["mix"] == mix]
         amount = max(v["amount"] for v in mine)
-        words = Counter(
-            (v["verdict"], v["base"])
-            for v in mine
-            if v["amount"] == amount and (v["seed"] is None or _is_only_seed(v, mine))
-        )
-        by_word: dict[str, list[str]] = {}
-        for word, base in words:
-            by_word.setdefault(word, []).append(base)
-        parts = "; ".join(f"{word} ({', '.join(bases)})" for word, bases in by_word.items())
-        told.append(f"{mix}, {amount:,} examples: {parts}")
-    return ". ".join(told) + "."
+        bases: dict[str, list[str]] = {}
+        for entry in mine:
+            is_recipe = entry["seed"] is None or _is_only_seed(entry, mine)
+            if entry["amount"] == amount and is_recipe:
+                bases.setdefault(entry["verdict"], []).append(entry["base"])
+        parts = [
+            _HEADLINES[VerdictWord(word)].format(bases=_listed(names))
+            for word, names in bases.items()
+        ]
+        told.append(f"Imitating on {mix} ({amount:,} examples) {'; it '.join(parts)}.")
+    return " ".join(told)
+
+
+def _listed(names: Sequence[str]) -> str:
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def _is_only_seed(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> bool:
