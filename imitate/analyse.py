@@ -170,7 +170,6 @@ def _verdict_entry(evidence: Evidence, arms: Sequence[Arm]) -> dict[str, Any]:
         "mix": first.mix,
         "amount": first.amount,
         "seed": first.seed if len(arms) == 1 else None,
-        "learning_rate": first.learning_rate,
         "is_planted": mix.is_planted,
         "is_control": mix.is_control,
         "verdict": verdict.word.value,

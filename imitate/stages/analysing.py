@@ -40,6 +40,9 @@ def write_analysis(cell: Cell, place: Workplace) -> None:
     controls = analyse_controls(evidence)
     place.report(1, 4, "contrasts")
     arms = [_arm_entry(arm, plan, material, evidence) for arm in plan.arms]
+    rates = {entry["arm"]: entry["learning_rate"] for entry in arms}
+    for entry in (*verdicts, *sweeps):
+        entry["learning_rate"] = rates.get(entry["arm"])
     sizes = {entry["arm"]: entry["n_parameters"] for entry in arms if entry["kind"] == "base"}
     slopes = contrasts(evidence, sizes)
     place.report(1, 4, "descriptions")
@@ -69,7 +72,8 @@ def write_analysis(cell: Cell, place: Workplace) -> None:
         },
     }
     write_json(place.folder / "analysis.json", analysis)
-    write_json(place.folder / "outputs.json", {"items": material.shown_outputs()})
+    shown = {"schema_version": 1, "items": material.shown_outputs()}
+    write_json(place.folder / "outputs.json", shown)
 
 
 class _Material:
