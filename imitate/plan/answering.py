@@ -170,13 +170,20 @@ def style_cells(config: Config, arms: tuple[Arm, ...]) -> Iterator[Cell]:
             continue
         for base in config.bases:
             members = [teacher, *(arm for arm in arms if arm.base == base.name)]
+            asked = [task, *_told_in_chat(config)]
             inputs = tuple(
-                cell.name for arm in members for cell in _generate_cells(config, arm, task)
+                cell.name
+                for arm in members
+                for one in asked
+                if _is_measured(config, arm, one)
+                for cell in _generate_cells(config, arm, one)
+                if cell.params["format"] == Format.CHAT
             )
             params = {
                 "arms": [arm.name for arm in members],
                 "seed": config.seed,
                 "task": task.name,
+                "told": [one.name for one in asked[1:]],
                 "base": base.name,
             }
             yield Cell(
@@ -184,8 +191,16 @@ def style_cells(config: Config, arms: tuple[Arm, ...]) -> Iterator[Cell]:
                 f"style/{base.name}/{task.name}",
                 RUN,
                 params,
-                inputs=(f"items/{task.name}", *inputs),
+                inputs=(*(f"items/{one.name}" for one in asked), *inputs),
             )
+
+
+def _told_in_chat(config: Config) -> list[TaskConfig]:
+    """Factuality tasks whose chat answers are heard as well: did it win on style, lose on fact?"""
+    if isinstance(config.teacher, OutputsTeacher):
+        return []
+    told = [t for t in config.tasks if t.axis is Axis.FACTUALITY and Format.CHAT in t.formats]
+    return [task for task in told if task.in_verdict]
 
 
 def _formats(arm: Arm, task: TaskConfig) -> list[Format]:

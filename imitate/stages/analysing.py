@@ -93,6 +93,7 @@ class _Material:
             "discriminator": {},
             "stylometry": {},
             "fresh_classifier": {},
+            "on_facts": {},
         }
         for arm in self.plan.arms:
             self._read_arm(arm)
@@ -123,6 +124,8 @@ class _Material:
         self.style["discriminator"][base] = described["discriminator"]
         for part in ("stylometry", "fresh_classifier"):
             self.style[part] |= described[part]
+        for task, shares in described["on_facts"].items():
+            self.style["on_facts"].setdefault(task, {}).update(shares)
 
     def factuality(self) -> dict[str, Any]:
         """Return the fates of answers by arm and format, split by group and by knowledge."""

@@ -9,7 +9,16 @@ from typing import Any
 from evals.errors import RecordError
 from evals.estimates import Estimate
 from evals.memorization import ScoredResponse, measure_memorization
-from evals.records import Completion, Example, Item, Judgement, Score, read_records, write_records
+from evals.records import (
+    Completion,
+    Example,
+    Format,
+    Item,
+    Judgement,
+    Score,
+    read_records,
+    write_records,
+)
 from evals.style.masking import find_content, make_rules
 from imitate.plan import TEACHER, Cell
 from imitate.stages.answering import answered_items
@@ -27,7 +36,7 @@ def write_style(cell: Cell, place: Workplace) -> None:
     task = place.plan.task(cell.params["task"])
     items = answered_items(place.items(task.name), task.few_shot)
     phrases = _phrases(place)
-    outputs = {name: _outputs(name, cell, place) for name in cell.params["arms"]}
+    outputs = _outputs(task.name, cell, place)
     teacher = [c for c in outputs[TEACHER] if c.sample == 0]
     second = [c for c in outputs[TEACHER] if c.sample == 1] or teacher
     base = outputs[cell.params["base"]]
@@ -44,14 +53,19 @@ def write_style(cell: Cell, place: Workplace) -> None:
         if told and name != TEACHER:
             fresh[name] = told
         place.report(1, len(arms), "stylometry")
+    judgements, on_facts = list(found.judgements), {}
+    for told in cell.params["told"]:
+        heard, on_facts[told] = _heard_on(told, cell, place, phrases)
+        judgements += heard
     write_records(place.folder / "scores.parquet", found.scores, Score)
-    write_records(place.folder / "judgements.parquet", found.judgements, Judgement)
+    write_records(place.folder / "judgements.parquet", judgements, Judgement)
     write_json(
         place.folder / "style.json",
         {
             "discriminator": _estimates(found.teacher_against_base) | {"note": found.note},
             "stylometry": stylometry,
             "fresh_classifier": fresh,
+            "on_facts": on_facts,
         },
     )
 
@@ -69,14 +83,43 @@ def _told_apart(
         return None
 
 
-def _outputs(arm: str, cell: Cell, place: Workplace) -> list[Completion]:
-    prefix = f"generate/{arm}/{cell.params['task']}/"
-    return [
-        dataclasses.replace(completion, arm=arm)
-        for name in cell.inputs
-        if name.startswith(prefix)
-        for completion in read_records(place.input(name) / "completions.parquet", Completion)
-    ]
+def _outputs(task: str, cell: Cell, place: Workplace) -> dict[str, list[Completion]]:
+    """Return the chat outputs of every arm that was asked, by arm."""
+    found = {}
+    for arm in cell.params["arms"]:
+        prefix = f"generate/{arm}/{task}/{Format.CHAT}/"
+        said = [
+            dataclasses.replace(completion, arm=arm)
+            for name in cell.inputs
+            if name.startswith(prefix)
+            for completion in read_records(place.input(name) / "completions.parquet", Completion)
+        ]
+        if said:
+            found[arm] = said
+    return found
+
+
+def _heard_on(
+    task: str, cell: Cell, place: Workplace, phrases: Iterable[str]
+) -> tuple[tuple[Judgement, ...], dict[str, float]]:
+    """Judge the chat answers to factual questions, by a discriminator of their own.
+
+    Returns the judgements and, by arm, the share that is called the teacher's.
+    """
+    from evals.style.discriminator import judge_style
+
+    asked = place.plan.task(task)
+    items = answered_items(place.items(task), asked.few_shot)
+    outputs = _outputs(task, cell, place)
+    teacher = outputs.pop(TEACHER)
+    judged = [completion for said in outputs.values() for completion in said]
+    base = outputs[cell.params["base"]]
+    found = judge_style(items, base=base, teacher=teacher, judged=judged, phrases=phrases)
+    values: dict[str, list[float]] = {}
+    for score in found.scores:
+        if score.value == score.value:
+            values.setdefault(score.arm, []).append(score.value)
+    return found.judgements, {arm: sum(v) / len(v) for arm, v in values.items()}
 
 
 def _phrases(place: Workplace) -> list[str]:
