@@ -6,9 +6,11 @@ ImitateError
 │   ├── DataError        a file or data set
 │   ├── ModelError       a checkpoint, tokenizer or adapter
 │   ├── RecordError      records that do not fit together
-│   └── MissingExtraError  an optional dependency, with the command that installs it
+│   ├── MissingExtraError  an optional dependency, with the command that installs it
+│   └── BudgetError      the budget of tokens or money is spent (evals.ledger)
 └── RunError             the run failed: exit code 1
     └── EndpointError    a model server did not answer as it should
+        └── CallError    one call failed for good (evals.transport)
 """
 
 from __future__ import annotations
