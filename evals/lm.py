@@ -1,101 +1,106 @@
-"""An endpoint as a language model of lm-eval: log-likelihoods and generation through one engine.
+"""An `Endpoint` as a model of lm-eval, so that its tasks run on whatever serves the arms.
 
-In: an open `Endpoint` and a model's name on it. Out: an `lm_eval.api.model.LM`. lm-eval's requests
-carry rendered text, so the endpoint decides nothing but how to run them.
+Scores equal those of lm-eval's own `hf` model: pairs are split and scored as it does, generations
+stop and are cut as it does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
+from lm_eval.models.utils import normalize_gen_kwargs
 
-from evals.endpoint import Endpoint, Generation, Sampling
+from evals.endpoint import Endpoint, Generation, Message, Progress, Sampling
 from evals.errors import EndpointError
-from evals.harness import FAILED_ANSWER
 
 __all__ = ["EndpointLM", "endpoint_lm"]
 
-DEFAULT_MAX_TOKENS = 256  # lm-eval's own `max_gen_toks`
+DEFAULT_MAX_TOKENS = 256
+"""What lm-eval's `hf` model generates at most where a task does not say."""
 
 
-def endpoint_lm(
-    endpoint: Endpoint, model: str, *, progress: Callable[[int], None] | None = None
-) -> EndpointLM:
-    """Return a model of an endpoint as lm-eval sees it."""
-    return EndpointLM(endpoint, model, progress)
+def endpoint_lm(endpoint: Endpoint, model: str, *, progress: Progress | None = None) -> LM:
+    """Return one model of an endpoint as lm-eval sees models."""
+    return EndpointLM(endpoint, model, progress=progress)
 
 
 class EndpointLM(LM):  # type: ignore[misc]
-    """One model of an endpoint."""
+    """lm-eval's view of one model of an endpoint."""
 
-    def __init__(
-        self, endpoint: Endpoint, model: str, progress: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, model: str, *, progress: Progress | None = None) -> None:
         super().__init__()
-        self.endpoint = endpoint
-        self.model = model
-        self.progress = progress
+        self._endpoint = endpoint
+        self._model = model
+        self._progress = progress
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Return log-probability of each continuation, in nats, and whether it is greedy."""
+        found = self._endpoint.token_logprobs(
+            self._model, [request.args for request in requests], progress=self._progress
+        )
+        return [(one.total, one.is_greedy) for one in found]
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """Return log-probability of each whole text, in nats.
+
+        A text longer than the model's context is an error of the endpoint: unlike `hf`, which
+        scores it in disjoint windows, an endpoint sees texts and not tokens.
+        """
+        pairs = [("", request.args[0]) for request in requests]
+        found = self._endpoint.token_logprobs(self._model, pairs, progress=self._progress)
+        return [one.total for one in found]
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """Return each context's continuation up to a stop text.
+
+        Raises:
+            EndpointError: A call failed, which lm-eval has no way to record.
+        """
+        groups: dict[Sampling, list[int]] = {}
+        for index, request in enumerate(requests):
+            groups.setdefault(_sampling(request.args[1]), []).append(index)
+        texts: dict[int, str] = {}
+        for sampling, indices in groups.items():
+            prompts = [requests[index].args[0] for index in indices]
+            answers = self._endpoint.generate(
+                self._model, prompts, sampling, progress=self._progress
+            )
+            for index, answer in zip(indices, answers, strict=True):
+                texts[index] = _text(answer, requests[index])
+        return [texts[index] for index in range(len(requests))]
+
+    def apply_chat_template(
+        self, chat_history: list[Message], add_generation_prompt: bool = True
+    ) -> str:
+        """Return a chat as text, up to where the assistant begins to answer."""
+        if not add_generation_prompt:
+            raise EndpointError(
+                "an lm-eval task with `gen_prefix` asks for a chat that the assistant has begun, "
+                "which endpoints do not render; run the task without the chat template"
+            )
+        return self._endpoint.render_chat(chat_history)
 
     @property
     def tokenizer_name(self) -> str:
-        """The name under which lm-eval caches rendered requests; none are cached."""
-        return ""
-
-    def apply_chat_template(
-        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
-    ) -> str:
-        """Return a chat as text; lm-eval asks for an unfinished turn only to prefill answers."""
-        if not add_generation_prompt:
-            raise EndpointError("prefilled answers are not supported: remove `gen_prefix`")
-        return self.endpoint.render_chat(chat_history)
-
-    def loglikelihood(
-        self, requests: Sequence[Instance], disable_tqdm: bool = False
-    ) -> list[tuple[float, bool]]:
-        """Return (log-probability in nats, whether it is the greedy continuation) by request."""
-        pairs = [request.args for request in requests]
-        found = self.endpoint.token_logprobs(self.model, pairs, progress=self.progress)
-        return [(one.total, one.is_greedy) for one in found]
-
-    def loglikelihood_rolling(
-        self, requests: Sequence[Instance], disable_tqdm: bool = False
-    ) -> list[float]:
-        """Return the log-probability of whole texts, in nats; each must fit into the context."""
-        pairs = [("", request.args[0]) for request in requests]
-        found = self.endpoint.token_logprobs(self.model, pairs, progress=self.progress)
-        return [one.total for one in found]
-
-    def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Return the generated texts; requests of equal settings are answered together.
-
-        A call that failed becomes `FAILED_ANSWER`, which is no wrong answer but a failed score.
-        """
-        texts: dict[int, str] = {}
-        groups: dict[Sampling, list[int]] = {}
-        for position, request in enumerate(requests):
-            groups.setdefault(_sampling(request.args[1]), []).append(position)
-        for sampling, positions in groups.items():
-            prompts = [requests[position].args[0] for position in positions]
-            answers = self.endpoint.generate(self.model, prompts, sampling, progress=self.progress)
-            texts |= dict(zip(positions, map(_text, answers), strict=True))
-        return [texts[position] for position in range(len(requests))]
+        """Return a name for lm-eval's request cache, which is never used here."""
+        return f"endpoint-{self._model}"
 
 
-def _sampling(settings: dict[str, Any]) -> Sampling:
-    """Return lm-eval's generation settings as ours; `do_sample: false` is greedy."""
-    until = settings.get("until") or []
-    stop = (until,) if isinstance(until, str) else tuple(until)
-    does_sample = settings.get("do_sample", False)
+def _sampling(gen_kwargs: dict[str, Any]) -> Sampling:
+    """Return how to decode, read from a task's `generation_kwargs` as `hf` reads them."""
+    wanted = normalize_gen_kwargs(dict(gen_kwargs), DEFAULT_MAX_TOKENS)
+    until = wanted.get("until") or []
     return Sampling(
-        max_tokens=int(settings.get("max_gen_toks", DEFAULT_MAX_TOKENS)),
-        temperature=float(settings.get("temperature", 1.0)) if does_sample else 0.0,
-        top_p=float(settings.get("top_p", 1.0)),
-        stop=tuple(text for text in stop if text),
+        max_tokens=int(wanted["max_gen_toks"]),
+        temperature=float(wanted.get("temperature") or 0.0) if wanted.get("do_sample") else 0.0,
+        top_p=float(wanted.get("top_p", 1.0)),
+        stop=tuple([until] if isinstance(until, str) else until),
     )
 
 
-def _text(answer: Generation) -> str:
-    return FAILED_ANSWER if answer.finish_reason == "error" else answer.text
+def _text(answer: Generation, request: Instance) -> str:
+    if answer.finish_reason == "error":
+        raise EndpointError(f"document {request.doc_id} of {request.task_name}: {answer.error}")
+    return answer.text

@@ -204,6 +204,7 @@ def count_parameters(ref: ModelRef) -> int | None:
 
 
 def _load(ref: ModelRef, auto_class: Any, **options: Any) -> Any:
+    from safetensors import SafetensorError
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -215,7 +216,7 @@ def _load(ref: ModelRef, auto_class: Any, **options: Any) -> Any:
             trust_remote_code=False,
             **options,
         )
-    except (OSError, ValueError, KeyError) as error:  # what transformers raises on a bad checkpoint
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"`{ref.name}` does not load: {_first_line(error)}",
             where=ref.location,

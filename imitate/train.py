@@ -140,7 +140,7 @@ def _trainer(
     )
     trainer.remove_callback(PrinterCallback)  # progress is told to the caller
     if trainer.args.bf16:
-        adapt_under_autocast(trainer.model)
+        adapt_under_autocast(trainer.accelerator.unwrap_model(trainer.model))
     return trainer
 
 
