@@ -4,11 +4,11 @@
 
 Writes seeded synthetic rows (60 to 120 words, words by a Zipf law) as JSONL, with planted exact
 duplicates, near duplicates and contaminated rows; runs the whole stage over them in a process of
-its own, keeping every row that survives, and asks it for its peak memory; checks that what was
-planted was found. Then flags a sample of the same rows by "shares an n-gram with an item", once
-with our index and once with `lm_eval.decontamination.janitor.Janitor`, and checks that the flags
-are equal; both are timed in CPU seconds of one process, since machines are shared. The last line
-is JSON.
+its own, keeping every row that survives (or `--amount`), and asks it for its peak memory; checks
+that what was planted was found. Then flags a sample of the same rows by "shares an n-gram with an
+item", once with our index and once with `lm_eval.decontamination.janitor.Janitor`, and checks that
+the flags are equal; both are timed in CPU seconds of one process, since machines are shared. The
+last line is JSON.
 
 Both sides lower-case, strip ASCII punctuation and split at white space. They differ in two cases,
 neither of which the rows contain: a punctuation mark standing alone counts as an empty word in the
@@ -46,7 +46,7 @@ N_WORDS = 30_000
 N_ITEMS = 5_000
 NGRAM = 13
 PLANTED_SHARES = {"exact": 0.01, "near": 0.01, "contaminated": 0.002}
-BATCH_ROWS = 512
+BATCH_ROWS = 256
 _SYLLABLE_LINE = "ba ce di fo gu ha je ki lo mu na pe ri so tu va we xi yo zu"
 
 
@@ -55,16 +55,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows to generate")
     parser.add_argument("--sample", type=int, default=20_000, help="rows that Janitor flags too")
+    parser.add_argument("--amount", type=int, help="training examples kept; all where empty")
     parser.add_argument("--stage-over", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.stage_over:
-        print(json.dumps(measure_stage(arguments.stage_over)))
+        print(json.dumps(measure_stage(arguments.stage_over, arguments.amount)))
         return
     with tempfile.TemporaryDirectory(prefix="imitate-benchmark-") as folder:
         path = Path(folder) / "rows.jsonl"
         planted = write_rows(path, arguments.rows)
         print(f"{arguments.rows:,} rows, {path.stat().st_size / 1e6:,.0f} MB written")
-        stage = run_stage(path)
+        stage = run_stage(path, arguments.amount)
         print(stage.pop("card"))
         check_planted(planted, stage["dropped"])
         flags = compare_flags(path, min(arguments.sample, arguments.rows))
@@ -164,28 +165,32 @@ def write_rows(path: Path, n_rows: int) -> dict[str, int]:
     return planted
 
 
-def run_stage(path: Path) -> dict[str, Any]:
+def run_stage(path: Path, amount: int | None) -> dict[str, Any]:
     """Return what the stage measured of itself in a process of its own."""
     command = [sys.executable, __file__, "--stage-over", str(path)]
+    if amount is not None:
+        command += ["--amount", str(amount)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return measured
 
 
-def measure_stage(path: Path) -> dict[str, Any]:
-    """Return speed, peak memory and card of the stage over one file, every row kept that may be."""
+def measure_stage(path: Path, amount: int | None) -> dict[str, Any]:
+    """Return speed, peak memory and card of the stage over one file."""
     items = make_items()
     data = DataConfig()
     source = FileSource(kind="file", path=path)
     before_mb = _peak_mb()
     started, cpu_started = time.perf_counter(), time.process_time()
     card = open_source(source)
-    prepared = prepare(read_examples(source, data, card), data, items=items, sources=[card])
-    seconds = time.perf_counter() - started
+    examples = read_examples(source, data, card)
+    prepared = prepare(examples, data, items=items, amount=amount, sources=[card])
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     return {
         "seconds": round(seconds, 1),
-        "cpu_seconds": round(time.process_time() - cpu_started, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
         "rows_per_second": round(card.rows / seconds),
+        "rows_per_cpu_second": round(card.rows / cpu_seconds),
         "peak_memory_mb": round(_peak_mb()),
         "memory_before_mb": round(before_mb),
         "kept": len(prepared.train),

@@ -15,7 +15,7 @@ a plural or possessive `s`. Paraphrases of the content words are missed; an enti
 in a row about something else is caught: the rule removes a row too many rather than one too few.
 
 Where the source knows what its rows state (`Example.support`) and the evaluation knows its items'
-keys, both rules of thumb give way to the exact one: a key in common.
+keys, this rule of thumb gives way to the exact one: a key in common.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def _drop_rows(funnel: Funnel, data: DataConfig, *, is_decontaminated: bool) -> 
         funnel.skip("exact_duplicate")
     if data.near_duplicates.enabled and len(table.rows):
         threshold = data.near_duplicates.threshold
-        repeated = find_near_duplicates(table.signatures, funnel.left, threshold)
+        repeated = find_near_duplicates(table.open_signatures(), funnel.left, threshold)
         funnel.drop("near_duplicate", repeated)
     else:
         funnel.skip("near_duplicate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -70,4 +71,12 @@ class Spill:
                     batch = batch.take([row - start for row in numbers])
                 columns = [batch.column(name).to_pylist() for name in self._schema.names]
                 for row, values in zip(numbers, zip(*columns, strict=True), strict=True):
-                    yield row, Example(*(*values[:-1], tuple(values[-1])))  # support comes last
+                    yield row, _make_example(*values)
+
+
+def _make_example(
+    example_id: str, prompt: str, response: str, source: str, category: str, support: list[str]
+) -> Example:
+    # One copy of a name that a million rows share.
+    source, category = sys.intern(source), sys.intern(category)
+    return Example(example_id, prompt, response, source, category, tuple(support))
