@@ -26,7 +26,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -334,11 +334,7 @@ def world_tasks(simulations: int, resamples: int) -> list[WorldTask]:
 
 
 def coverage_tasks(simulations: int, resamples: int) -> list[CoverageTask]:
-    """The rows of the table of coverage: plain ones, and what makes intervals fail.
-
-    A data set is cheaper than a verdict: twice as many, each with twice the resamples.
-    """
-    simulations, resamples = 2 * simulations, 2 * resamples
+    """The rows of the table of coverage: plain ones, and what makes intervals fail."""
     plain = [
         CoverageTask(n, icc, simulations, resamples)
         for n in (10, 15, 30, 100)
@@ -366,18 +362,18 @@ def hardware() -> str:
 
 def verdict_table(rows: Sequence[Row]) -> str:
     """The table of verdicts: one line a world, its correlations side by side."""
-    lines = [["world", "items: style / facts / capability", "truth", *OUTCOMES]]
+    lines = [["world", "items: style / factuality / capability", "truth", *_heads(OUTCOMES)]]
     for world in dict.fromkeys(row["world"] for row in rows):
         mine = [row for row in rows if row["world"] == world]
         items = " · ".join(" / ".join(f"{n:,}" for n in row["items"]) for row in mine)
-        shares = [" · ".join(_percent(row[outcome]) for row in mine) for outcome in OUTCOMES]
+        shares = [_side_by_side(row[outcome] for row in mine) for outcome in OUTCOMES]
         lines.append([world, items, mine[0]["truth"], *shares])
     return _markdown(lines)
 
 
 def coverage_table(rows: Sequence[Row]) -> str:
     """The table of coverage: one line a setting."""
-    lines = [["clusters", "correlation", "setting", *INTERVALS]]
+    lines = [["clusters", "correlation", "setting", *_heads(INTERVALS)]]
     for row in rows:
         shares = [_percent(row.get(name)) for name in INTERVALS]
         lines.append([str(row["n_clusters"]), f"{row['icc']:g}", _setting(row), *shares])
@@ -391,6 +387,14 @@ def _setting(row: Row) -> str:
     parts += ["sizes uneven"] * row["is_uneven"]
     parts += ["rates 3, 8, 30 %"] * (row["rates"][0] < 0.1)
     return ", ".join(parts)
+
+
+def _heads(names: Sequence[str]) -> list[str]:
+    return [name.replace("_", " ") for name in names]
+
+
+def _side_by_side(shares: Iterable[float | None]) -> str:
+    return " · ".join(_percent(share) for share in shares if share is not None)
 
 
 def _percent(share: float | None) -> str:
