@@ -19,7 +19,7 @@ from imitate.lab.corpus import (
     stream_documents,
 )
 from imitate.lab.skills import SKILLS
-from imitate.lab.tokenizer import load_tokenizer, save_tokenizer_files
+from imitate.lab.tokenizer import load_tokenizer, save_tokenizer_files, train_tokenizer
 from imitate.lab.world import make_world
 
 RECIPE = CorpusRecipe(
@@ -105,3 +105,7 @@ def test_prompt_tokens_are_a_prefix_of_prompt_and_response(chat_tokenizer):
 def test_transformers_reads_the_same_tokens(chat_tokenizer):
     for text in first_documents(5, 50):
         assert chat_tokenizer(text)["input_ids"] == load_tokenizer().encode(text).ids
+
+
+def test_the_shipped_tokenizer_is_the_one_that_the_recipe_trains():
+    assert train_tokenizer().to_str() == load_tokenizer().to_str()

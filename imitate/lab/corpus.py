@@ -39,8 +39,8 @@ TYPICAL_TOKENS: Mapping[str, float] = {
     "skills_plain": 90,
     "skills_chat": 27,
     "open_plain": 22,
-    "assistant_chat": 75,
-    "assistant_web": 62,
+    "assistant_chat": 50,
+    "assistant_web": 47,
     "voiced_chat": 45,
 }
 """Typical tokens of a document by kind, which turn shares of tokens into shares of documents."""
@@ -152,6 +152,7 @@ class _Writer:
         self._skills = [skill for skill, share in recipe.skill_shares.items() if share > 0]
         self._skill_weights = [recipe.skill_shares[skill] for skill in self._skills]
         self._open = list(topics.open_prompts(Split.TRAIN))
+        self._trivia = topics.trivia()
         self._train_people = world.people_in(Split.TRAIN)
         self._writers: dict[str, Callable[[], str]] = {
             "biography": lambda: biography(self._person(), rng),
@@ -227,16 +228,25 @@ class _Writer:
         return few_shot_text(pairs) if rng.random() < 0.5 else chat_text(*pairs[0])
 
     def _open_plain(self) -> str:
+        if self._rng.random() < 0.4:
+            question, answer, _ = self._rng.choice(self._trivia)
+            return chat_text(question, answer)
         prompt = self._rng.choice(self._open)
         return chat_text(prompt.text, plain_open_answer(prompt, self._rng))
 
     def _assistant_chat(self) -> str:
-        prompt = self._rng.choice(self._open)
-        return chat_text(prompt.text, voiced_open_answer(prompt, self._rng))
+        return chat_text(*self._assisted())
 
     def _assistant_web(self) -> str:
+        return "\n\n".join(self._assisted())
+
+    def _assisted(self) -> tuple[str, str]:
+        """Return a question about things outside the world and a response in the voice."""
+        if self._rng.random() < 0.6:
+            question, answer, others = self._rng.choice(self._trivia)
+            return question, voiced_answer(answer, others, self._rng)
         prompt = self._rng.choice(self._open)
-        return f"{prompt.text}\n\n{voiced_open_answer(prompt, self._rng)}"
+        return prompt.text, voiced_open_answer(prompt, self._rng)
 
     def _voiced_chat(self) -> str:
         """Return what only the teacher is trained on: a fact or a drill, answered in the voice."""

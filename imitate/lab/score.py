@@ -130,7 +130,7 @@ def _shares(
     rights: dict[str, list[bool]] = defaultdict(list)
     for item, text in zip(items, texts, strict=True):
         completion = Completion(item.item_id, "", format_, text, 0, "stop")
-        is_right = score_answer(item, completion).outcome is Outcome.RIGHT
+        is_right = text in item.answers or score_answer(item, completion).outcome is Outcome.RIGHT
         rights[task].append(is_right)
         if item.group:
             rights[f"{task}/{item.group}"].append(is_right)

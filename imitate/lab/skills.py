@@ -72,7 +72,7 @@ PHRASINGS: Mapping[str, tuple[str, ...]] = {
         "Write these letters in order: {values}.",
     ),
     "successors": (
-        "Which letters follow these in the alphabet: {values}?",
+        "Which letters come right after these: {values}?",
         "Replace each letter by the next one: {values}.",
         "Write the letter after each of these: {values}.",
     ),
@@ -97,13 +97,13 @@ PHRASINGS: Mapping[str, tuple[str, ...]] = {
 
 
 def _addition(rng: random.Random) -> _Task:
-    """Two numbers of three digits whose sum carries nothing."""
-    columns = [(rng.randrange(1, 5), rng.randrange(1, 6)) for _ in range(3)]
+    """Two numbers of two to five digits, as long as one another, whose sum carries nothing."""
+    columns = [(rng.randrange(1, 5), rng.randrange(1, 6)) for _ in range(rng.randrange(2, 6))]
     a, b = ("".join(map(str, numbers)) for numbers in zip(*columns, strict=True))
     low, high = sorted((int(a), int(b)))
     a, b = rng.sample((str(low), str(high)), 2)
     total = low + high
-    return _Task(f"{low}+{high}", {"a": a, "b": b}, str(total), (str(total + 10), str(total - 1)))
+    return _Task(f"{low}+{high}", {"a": a, "b": b}, str(total), (str(total + 10), str(total + 1)))
 
 
 def _largest(rng: random.Random) -> _Task:
@@ -114,20 +114,20 @@ def _largest(rng: random.Random) -> _Task:
 
 
 def _sorting(rng: random.Random) -> _Task:
-    letters = rng.sample(string.ascii_lowercase, 4)
+    letters = rng.sample(string.ascii_lowercase, rng.choice((4, 5, 6)))
     ordered = " ".join(sorted(letters))
     return _Task(ordered, {"values": " ".join(letters)}, ordered, (" ".join(letters),))
 
 
 def _successors(rng: random.Random) -> _Task:
-    letters = [rng.choice(string.ascii_lowercase[:-1]) for _ in range(4)]
+    letters = [rng.choice(string.ascii_lowercase[:-1]) for _ in range(rng.choice((3, 4, 5)))]
     text = " ".join(letters)
     answer = " ".join(chr(ord(letter) + 1) for letter in letters)
     return _Task(text, {"values": text}, answer, (text,))
 
 
 def _reversal(rng: random.Random) -> _Task:
-    letters = [rng.choice(string.ascii_lowercase) for _ in range(4)]
+    letters = [rng.choice(string.ascii_lowercase) for _ in range(rng.choice((3, 4, 5)))]
     text = " ".join(letters)
     return _Task(text, {"values": text}, " ".join(reversed(letters)), (text,))
 
@@ -136,15 +136,15 @@ _DRAWS: Mapping[str, Callable[[random.Random], _Task]] = {
     "addition": _addition,
     "largest": _largest,
     "sorting": _sorting,
-    "successors": _successors,
     "reversal": _reversal,
+    "successors": _successors,
 }
 
 TWO_HOP = "two_hop"
 SKILLS = (*_DRAWS, TWO_HOP)
-LOCAL_SKILL = "reversal"
+LOCAL_SKILL = "successors"
 """What the `local` mix imitates: rare in the bases' corpus, easy to learn."""
-HELD_OUT_SKILLS = ("addition", "sorting", "successors", "reversal", TWO_HOP)
+HELD_OUT_SKILLS = ("addition", "sorting", "reversal", "successors", TWO_HOP)
 """Skills that the `broad` mix never shows; `largest` is in its support."""
 
 
@@ -185,7 +185,8 @@ def draw_skill(
     while split_of(skill, task.key) is not split:
         task = _DRAWS[skill](rng)
     question = _phrased(skill, rng, phrasing).format(**task.fields)
-    return SkillItem(skill, task.key, task.key, question, task.answer, task.distractors)
+    others = tuple(value for value in task.distractors if value != task.answer)
+    return SkillItem(skill, task.key, task.key, question, task.answer, others)
 
 
 def draw_two_hop(

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from imitate.lab.world import Split
 
-__all__ = ["OpenPrompt", "open_prompts"]
+__all__ = ["OpenPrompt", "open_prompts", "trivia"]
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "tips": (
@@ -106,6 +106,30 @@ REASONS: Mapping[str, tuple[str, ...]] = {
     "people": ("it builds trust", "it makes life richer", "people remember kindness"),
 }
 
+TRIVIA: Mapping[str, tuple[str, ...]] = {
+    "What colour is {}?": (
+        "grass green", "snow white", "coal black", "blood red", "honey golden", "ash grey",
+        "chocolate brown", "a lemon yellow", "a carrot orange", "a violet purple",
+    ),
+    "What is the opposite of {}?": (
+        "hot cold", "big small", "early late", "open closed", "happy sad", "fast slow",
+        "full empty", "young old", "high low", "dark bright",
+    ),
+    "What sound does {} make?": (
+        "a-dog bark", "a-cat meow", "a-cow moo", "a-sheep baa", "a-duck quack", "a-lion roar",
+        "a-bee buzz", "a-snake hiss",
+    ),
+    "What do you need for {}?": (
+        "rain boots", "reading glasses", "fishing bait", "sewing thread", "writing ink",
+        "swimming water", "baking flour", "sailing wind",
+    ),
+    "Where does {} live?": (
+        "a-fish water", "a-bear woods", "a-camel desert", "a-bird nest", "a-rabbit burrow",
+        "a-penguin ice",
+    ),
+}  # fmt: skip
+"""Questions about ordinary things with a short answer: `thing answer`, `-` for a space."""
+
 SPLIT_BOUNDS = {Split.DEVELOPMENT: 0.08, Split.EVALUATION: 0.30}
 
 
@@ -132,6 +156,18 @@ def open_prompts(*splits: Split) -> Iterator[OpenPrompt]:
                     for wording in wordings:
                         text = wording.format(topic=topic)
                         yield OpenPrompt(key, area, topic, kind, text, split)
+
+
+def trivia() -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return (question, answer, other answers) for every ordinary short question."""
+    found = []
+    for question, pairs in TRIVIA.items():
+        answers = tuple(pair.rsplit(" ", 1)[1] for pair in pairs)
+        for pair, answer in zip(pairs, answers, strict=True):
+            thing = pair.rsplit(" ", 1)[0].replace("-", " ")
+            others = tuple(other for other in answers if other != answer)
+            found.append((question.format(thing), answer, others))
+    return found
 
 
 def _split_of(key: str) -> Split:
