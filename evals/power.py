@@ -28,7 +28,7 @@ __all__ = [
 
 DEFAULT_POWER = 0.99
 """Chance that one axis is decided as it is. A verdict rests on three and should be right in 95 %:
-with 0.98 "closed both" is at 94.5 to 95.3 % in the simulations that docs/verdict.md shows for 0.99."""
+with 0.98 "closed both" is at 94.5 to 95.3 % in the simulations of docs/verdict.md."""
 
 MIN_CLUSTERS = 10
 """Fewer are refused: no interval can be trusted."""
