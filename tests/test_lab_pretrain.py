@@ -13,6 +13,7 @@ import imitate.lab
 from evals.errors import ConfigError, ModelError
 from imitate.lab.pretrain import batch_tokens, new_model, pretrain, train_model
 from imitate.lab.recipe import PretrainRecipe, load_recipe
+from imitate.lab.score import score_model
 from imitate.lab.world import make_world
 
 RECIPES = Path(__file__).parents[1] / "configs" / "lab"
@@ -109,6 +110,12 @@ def test_a_missing_start_is_named_with_its_recipe(tmp_path):
     assert "imitate lab pretrain configs/lab/large.yaml" in str(caught.value)
 
 
+def test_scores_refuse_a_model_of_another_tokenizer(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match="not the lab's own"):
+        score_model(tmp_path, make_world(1))
+
+
 def test_a_recipe_of_unknown_documents_names_the_known(tmp_path):
     text = tiny_recipe().model_dump_json().replace('"biography"', '"gossip"')
     path = tmp_path / "recipe.yaml"
@@ -128,8 +135,6 @@ def test_shipped_recipes_load_and_open_with_their_command(path):
 
 @pytest.mark.parametrize("name", ["small", "medium", "large"])
 def test_shipped_models_know_the_head_better_than_the_tail(name):
-    from imitate.lab.score import score_model
-
     folder = WEIGHTS / name
     if not (folder / "model.safetensors").exists():
         pytest.skip(f"no weights of lab/{name} in this checkout")

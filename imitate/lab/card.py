@@ -8,6 +8,7 @@ import itertools
 import json
 import platform
 import random
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,7 +56,7 @@ def data_card(
         "unrecorded_share": round(1 - sum(len(p.facts) for p in world.people) / n_facts, 4),
         "skill_shares": dict(recipe.skill_shares),
         "popularity_exponent": recipe.popularity_exponent,
-        "evaluated_questions_found": sorted(q for q in _evaluated(world) if q in text),
+        "evaluated_questions_found": sorted(_evaluated(world) & _asked(text)),
     }
 
 
@@ -142,6 +143,12 @@ def _evaluated(world: World) -> set[str]:
     ]
     open_ended = topics.open_prompts(Split.EVALUATION, Split.DEVELOPMENT)
     return {item.prompt for item in items} | {prompt.text for prompt in open_ended}
+
+
+def _asked(text: str) -> set[str]:
+    """Return every line or chat turn of a text, the mark of a question left out."""
+    pieces = re.split(r"\n|<\|\w+\|>", text)
+    return {piece.strip().removeprefix("Q: ") for piece in pieces}
 
 
 def _processor() -> str:

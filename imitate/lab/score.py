@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from transformers import LlamaForCausalLM
 
+from evals.errors import ModelError
 from evals.factuality import score_answer
 from evals.records import Completion, Format, Item, Outcome
 from imitate.lab.corpus import few_shot_text
@@ -138,6 +139,17 @@ def _shares(
 
 
 def _loaded(model: LlamaForCausalLM | Path) -> LlamaForCausalLM:
-    if isinstance(model, Path):
-        return LlamaForCausalLM.from_pretrained(model, dtype=torch.float32)
-    return model
+    """Return the model of a folder, if it reads the tokens that this version writes.
+
+    Raises:
+        ModelError: The folder's tokenizer is another one.
+    """
+    if not isinstance(model, Path):
+        return model
+    if (model / "tokenizer.json").read_text() != load_tokenizer().to_str(pretty=True):
+        raise ModelError(
+            "the tokenizer is not the lab's own",
+            where=str(model / "tokenizer.json"),
+            hint="an older version pretrained this model; pretrain it again",
+        )
+    return LlamaForCausalLM.from_pretrained(model, dtype=torch.float32)
