@@ -199,7 +199,7 @@ def decide_axis(data: AxisData, roles: Roles, rule: Rule) -> AxisDecision:
 def decide(bounds: Bounds, rule: Rule) -> Decision:
     """Return the decision that the bounds bring, in the order of docs/verdict.md."""
     is_informative = bounds.lead_lower is None or bounds.lead_lower >= 2 * rule.margin
-    if bounds.base_over_floor is not None and bounds.base_over_floor <= 0:
+    if _is_at_floor(bounds) and bounds.gain_upper < rule.margin:
         return Decision.UNINFORMATIVE
     if bounds.loss_uppers and max(bounds.gain_upper, *bounds.loss_uppers) < -rule.margin:
         return Decision.LOSS
@@ -209,7 +209,13 @@ def decide(bounds: Bounds, rule: Rule) -> Decision:
         return Decision.CLOSED
     if bounds.gain_lower > 0 and bounds.gain_upper >= rule.margin:
         return Decision.GAIN
-    return Decision.UNRESOLVED if is_informative else Decision.UNINFORMATIVE
+    is_readable = is_informative and not _is_at_floor(bounds)
+    return Decision.UNRESOLVED if is_readable else Decision.UNINFORMATIVE
+
+
+def _is_at_floor(bounds: Bounds) -> bool:
+    """Whether the base is not shown to do better than guessing, or than the config's floor."""
+    return bounds.base_over_floor is not None and bounds.base_over_floor <= 0
 
 
 def _decided(joint: JointAxis, rule: Rule) -> AxisDecision:
@@ -224,8 +230,7 @@ def _decided(joint: JointAxis, rule: Rule) -> AxisDecision:
     decision = decide(bounds, rule)
     ratio, ratio_ci95 = _gap_closed(gain, lead)
     n_items = joint.sample.n_items
-    is_read = bounds.base_over_floor is None or bounds.base_over_floor > 0
-    is_open = is_read and decision in (Decision.UNRESOLVED, Decision.UNINFORMATIVE)
+    is_open = not _is_at_floor(bounds) and decision in (Decision.UNRESOLVED, Decision.UNINFORMATIVE)
     may_close = decision in (Decision.GAIN, Decision.UNRESOLVED) and not _is_short(bounds)
     return AxisDecision(
         axis=joint.data.axis,
@@ -371,10 +376,8 @@ def _failures(sample: ClusterSums) -> str:
 
 
 def _why_uninformative(bounds: Bounds, rule: Rule) -> str:
-    if bounds.base_over_floor is not None and bounds.base_over_floor <= 0:
-        return (
-            "the base is not shown to do better than guessing, so there is nothing to compare with"
-        )
+    if _is_at_floor(bounds):
+        return "the base is not shown to do better than guessing, so it could show no loss"
     return (
         f"the teacher is shown to lead the base by {_points(bounds.lead_lower)} points only; "
         f"under {2 * rule.margin_points:g} there is too little to learn"

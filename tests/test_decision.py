@@ -52,9 +52,11 @@ CLOSED = {**SURE_GAIN, "closing_lower": 0.01, "closing_upper": 0.2}
         (WEAK_TEACHER | TINY_GAIN, Decision.UNINFORMATIVE),
         (WEAK_TEACHER | CLOSED, Decision.GAIN),
         (WEAK_TEACHER | SURE_LOSS, Decision.LOSS),
-        # a base that only guesses is no base to compare with
+        # from the floor only a rise can be read
         ({"base_over_floor": 0.0}, Decision.UNINFORMATIVE),
-        (CLOSED | {"base_over_floor": 0.0}, Decision.UNINFORMATIVE),
+        (CLOSED | {"base_over_floor": 0.0}, Decision.CLOSED),
+        (SURE_GAIN | {"base_over_floor": 0.0}, Decision.GAIN),
+        (SURE_NONE | {"base_over_floor": 0.0}, Decision.UNINFORMATIVE),
         (SURE_LOSS | {"base_over_floor": -0.1}, Decision.UNINFORMATIVE),
         (SURE_NONE | {"base_over_floor": None}, Decision.NO_GAIN),
         # without a teacher's score the gap cannot be closed
