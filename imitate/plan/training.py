@@ -71,7 +71,7 @@ def _train_cell(
         models=(base_config(config, base).model,),
         files=template_files(config, base),
         chosen_by=rule if rate is None else None,
-        tokens=amount * config.train.epochs * min(config.train.max_length, 250),
+        tokens=amount * config.train.epochs * min(config.train.max_length // 2, 250),
     )
 
 
