@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,11 @@ def preflight(job: TrainJob) -> Preflight:
         ModelError: The chat template has no assistant turn, or no prompt is a token prefix.
         DataError: No examples, or examples that are too long.
     """
+    if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
+        raise ConfigError(
+            f"TRL does not train on {torch.cuda.device_count()} GPUs from one process",
+            hint="make one visible with CUDA_VISIBLE_DEVICES=0, or start with `accelerate launch`",
+        )
     if not job.examples:
         raise DataError("there are no examples to train on", hint="see the data card for why")
     dtype = training_dtype(job)

@@ -86,7 +86,7 @@ def train_adapter(
     )
     rows = [ready.rows[index] for index in order]
     job.work_dir.mkdir(parents=True, exist_ok=True)
-    trainer = _trainer(job, ready, rows, progress)
+    trainer = _trainer(job, ready, order, progress)
     before = _held_out_loss(trainer, ready.held_out, settings.batch_size)
     checkpoint = newest_intact(job.work_dir)
     started, first = time.perf_counter(), 0
@@ -115,7 +115,7 @@ def train_adapter(
 def _trainer(
     job: TrainJob,
     ready: Preflight,
-    rows: list[Row],
+    order: list[int],
     progress: Callable[[TrainProgress], None] | None,
 ) -> ResponseTrainer:
     settings = job.settings
@@ -128,12 +128,12 @@ def _trainer(
     )
     callbacks: list[Any] = [IntactMarker()]
     if progress is not None:
-        tokens = _tokens_per_step(rows, settings.batch_size)
+        tokens = _tokens_per_step([ready.rows[index] for index in order], settings.batch_size)
         callbacks.append(Reporter(tokens, lambda *told: progress(TrainProgress(*told))))
     trainer = ResponseTrainer(
         model=load_model(job.ref, ready.dtype),
         args=sft_config(job, ready.dtype),
-        train_dataset=Dataset.from_list([_labelled(row) for row in rows]),
+        train_dataset=Dataset.from_list([_labelled(row) for row in ready.rows]).select(order),
         processing_class=ready.tokenizer,
         peft_config=lora,
         callbacks=callbacks,

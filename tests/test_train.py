@@ -280,6 +280,16 @@ def test_bfloat16_needs_the_hardware(
         preflight(make_job(tiny_model, tmp_path, settings={"sft": {"bf16": True}}))
 
 
+def test_several_gpus_in_one_process_are_told(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(ConfigError, match="does not train on 2 GPUs from one process") as caught:
+        preflight(make_job(tiny_model, tmp_path))
+    assert "CUDA_VISIBLE_DEVICES" in str(caught.value.hint)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_half_precision_needs_a_gpu(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"`train\.sft\.fp16` needs a GPU"):
