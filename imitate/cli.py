@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,12 +32,17 @@ _STAGES = (
     "analyse",
 )
 
+_QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+"""What keeps libraries from writing between our own lines; set otherwise, it stays so."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         code: int = arguments.command(arguments)
     except UserError as error:
