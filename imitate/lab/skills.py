@@ -76,6 +76,11 @@ PHRASINGS: Mapping[str, tuple[str, ...]] = {
         "Replace each letter by the next one: {values}.",
         "Write the letter after each of these: {values}.",
     ),
+    "last_letter": (
+        "Which of these letters stands last: {values}?",
+        "Give the last of these letters: {values}.",
+        "What is the final letter here: {values}?",
+    ),
     "reversal": (
         "Reverse these letters: {values}.",
         "Write these letters backwards: {values}.",
@@ -126,6 +131,11 @@ def _successors(rng: random.Random) -> _Task:
     return _Task(text, {"values": text}, answer, (text,))
 
 
+def _last_letter(rng: random.Random) -> _Task:
+    letters = rng.sample(string.ascii_lowercase, rng.choice((3, 4, 5, 6)))
+    return _Task(" ".join(letters), {"values": " ".join(letters)}, letters[-1], tuple(letters[:-1]))
+
+
 def _reversal(rng: random.Random) -> _Task:
     letters = [rng.choice(string.ascii_lowercase) for _ in range(rng.choice((3, 4, 5)))]
     text = " ".join(letters)
@@ -138,13 +148,14 @@ _DRAWS: Mapping[str, Callable[[random.Random], _Task]] = {
     "sorting": _sorting,
     "reversal": _reversal,
     "successors": _successors,
+    "last_letter": _last_letter,
 }
 
 TWO_HOP = "two_hop"
 SKILLS = (*_DRAWS, TWO_HOP)
-LOCAL_SKILL = "successors"
+LOCAL_SKILL = "last_letter"
 """What the `local` mix imitates: rare in the bases' corpus, easy to learn."""
-HELD_OUT_SKILLS = ("addition", "sorting", "reversal", "successors", TWO_HOP)
+HELD_OUT_SKILLS = ("addition", "sorting", "reversal", "successors", "last_letter", TWO_HOP)
 """Skills that the `broad` mix never shows; `largest` is in its support."""
 
 
