@@ -247,7 +247,9 @@ def _marked(reading: _Reading) -> list[str]:
 def _answer_in(said: str, reading: _Reading) -> str:
     """Return the answer within what follows a marker, which may be a whole sentence."""
     said = _OFFER.split(said, maxsplit=1)[0]
-    added = complement(said, reading.question) if len(said.split()) > 4 else ""
+    words = said.rstrip(".").split()
+    is_sentence = len(words) > 4 and any(len(word) > 1 for word in words)  # no list of letters
+    added = complement(said, reading.question) if is_sentence else ""
     return added or without_tail(said, reading.question)
 
 

@@ -40,9 +40,10 @@ def write_adapter(cell: Cell, place: Workplace) -> None:
         name=cell.name.removeprefix("train/"),
     )
     result = train_adapter(job, progress=_reporter(place))
-    # Speeds differ from run to run, and so do the files that tell them: no part of the content.
-    for name in ("training.json", "README.md"):
-        (job.output_dir / name).rename(place.folder / f"timing-{name}")
+    # Speeds differ from run to run, so they lie apart from what decides the next cells.
+    record = read_json(job.output_dir / "training.json")
+    write_json(place.folder / "timing.json", record.pop("timing"))
+    write_json(job.output_dir / "training.json", record)
     write_json(
         place.folder / "training.json",
         {
