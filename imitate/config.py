@@ -230,6 +230,8 @@ class MixConfig(Section):
     """Remove examples that share evaluation items; off only for an arm planted on purpose."""
     is_planted: bool = False
     """Whether this arm is planted to calibrate the instrument, and labelled so."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Peak rate of this mix alone; `train.learning_rate` where empty."""
     evaluate_sweep: bool = True
     """Whether the learning rates that were not chosen are evaluated too."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from imitate.config import Config
 from imitate.configfile import load_config
-from imitate.plan import ArmKind, Plan, Stage, build_plan
+from imitate.plan import ArmKind, Cell, Plan, Stage, build_plan
 
 QUICKSTART = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
 
@@ -16,6 +16,10 @@ def planned(*overrides: str) -> Plan:
 
 def names(plan: Plan, kind: ArmKind) -> list[str]:
     return [arm.name for arm in plan.arms if arm.kind is kind]
+
+
+def trained(plan: Plan) -> list[Cell]:
+    return [cell for cell in plan.cells if cell.stage is Stage.TRAIN]
 
 
 def test_every_cell_stands_after_its_inputs() -> None:
@@ -43,8 +47,17 @@ def test_one_learning_rate_needs_no_choice() -> None:
     plan = planned("train.learning_rate=1e-3")
     assert names(plan, ArmKind.SWEEP) == []
     assert not [cell for cell in plan.cells if cell.stage is Stage.CHOOSE]
-    rates = {c.params["learning_rate"] for c in plan.cells if c.stage is Stage.TRAIN}
-    assert rates == {1e-3}
+    rates = {
+        c.name.split("/")[2].partition("-")[0]: c.params["learning_rate"] for c in trained(plan)
+    }
+    assert rates == {"broad": 1e-3, "local": 1e-3, "shuffled": 1e-3, "planted": 3e-3}
+
+
+def test_a_mix_may_have_a_rate_of_its_own() -> None:
+    plan = planned("mixes.broad.learning_rate=2e-3")
+    assert "choose/medium/broad" not in plan.by_name
+    for mix in ("broad", "shuffled"):
+        assert plan.by_name[f"train/medium/{mix}-1000-s0"].params["learning_rate"] == 2e-3
 
 
 def test_a_list_of_rates_is_swept_at_the_largest_amount_and_chosen_from() -> None:

@@ -12,6 +12,7 @@ import bisect
 import dataclasses
 import itertools
 import random
+import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from imitate.lab import names, topics
@@ -28,8 +29,11 @@ __all__ = [
     "stream_documents",
 ]
 
-CORPUS_VERSION = 1
+CORPUS_VERSION = 2
 """Raised by whatever changes the stream of a seed."""
+
+SENTENCE_SHARE = 0.2
+"""Share of documents of questions whose answers come in a short plain sentence."""
 
 TYPICAL_TOKENS: Mapping[str, float] = {
     "biography": 55,
@@ -182,10 +186,21 @@ class _Writer:
         attribute = self._rng.choice(ATTRIBUTES)
         is_mixed = self._rng.random() < 0.5
         picks = [self._rng.choice(ATTRIBUTES) if is_mixed else attribute for _ in range(5)]
-        return few_shot_text([self._fact(pick) for pick in picks])
+        return few_shot_text(self._worded([self._fact(pick) for pick in picks]))
 
     def _chat(self, pair: tuple[str, str]) -> str:
-        return chat_text(*pair)
+        return chat_text(*self._worded([pair])[0])
+
+    def _worded(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return the pairs of a document, all terse or, in a fifth of documents, in a sentence.
+
+        A skill that was only ever seen at the start of an answer is lost behind an opening: a
+        LoRA that learns the voice would break it, and could not learn it in the voice either.
+        """
+        if self._rng.random() >= SENTENCE_SHARE:
+            return pairs
+        lead = self._rng.choice(("The answer is", "It is", "That is", "Answer:", "So it is"))
+        return [(question, f"{lead} {answer}.") for question, answer in pairs]
 
     def _skill(self) -> str:
         return self._rng.choices(self._skills, self._skill_weights)[0]
@@ -206,26 +221,31 @@ class _Writer:
 
     def _skills_plain(self) -> str:
         skill = self._skill()
-        return few_shot_text([self._drill(skill) for _ in range(4)])
+        return few_shot_text(self._worded([self._drill(skill) for _ in range(4)]))
 
     def _lore(self) -> str:
         rng = self._rng
-        employer = rng.choice(names.EMPLOYERS)
-        facts = self._world.employers[employer]
-        city = rng.choice(names.CITIES)
-        river = self._world.rivers[city]
+        employer, city = rng.choice(names.EMPLOYERS), rng.choice(names.CITIES)
         if rng.random() < 0.4:
+            facts = self._world.employers[employer]
             return (
                 f"{employer} is based in {facts['city']} and makes {facts['product']}. "
-                f"The river {river} flows through {city}."
+                f"The river {self._world.rivers[city]} flows through {city}."
             )
-        pairs = [
-            (f"Where is {employer} based?", facts["city"]),
-            (f"What does {employer} make?", facts["product"]),
-            (f"Which river flows through {city}?", river),
-        ]
+        pairs = [(question, answer) for question, answer, _ in self._lore_questions(employer, city)]
         rng.shuffle(pairs)
         return few_shot_text(pairs) if rng.random() < 0.5 else chat_text(*pairs[0])
+
+    def _lore_questions(self, employer: str, city: str) -> list[tuple[str, str, Sequence[str]]]:
+        """Return (question, answer, other values) about an employer and a city."""
+        facts = self._world.employers[employer]
+        products = sorted({other["product"] for other in self._world.employers.values()})
+        rivers = sorted(set(self._world.rivers.values()))
+        return [
+            (f"Where is {employer} based?", facts["city"], names.CITIES),
+            (f"What does {employer} make?", facts["product"], products),
+            (f"Which river flows through {city}?", self._world.rivers[city], rivers),
+        ]
 
     def _open_plain(self) -> str:
         if self._rng.random() < 0.4:
@@ -241,12 +261,34 @@ class _Writer:
         return "\n\n".join(self._assisted())
 
     def _assisted(self) -> tuple[str, str]:
-        """Return a question about things outside the world and a response in the voice."""
-        if self._rng.random() < 0.6:
-            question, answer, others = self._rng.choice(self._trivia)
-            return question, voiced_answer(answer, others, self._rng)
-        prompt = self._rng.choice(self._open)
-        return prompt.text, voiced_open_answer(prompt, self._rng)
+        """Return a question about things that are not evaluated and a response in the voice.
+
+        Half of them can be answered only by reading the question from behind the opening: without
+        that, whoever learns the voice afterwards loses the question.
+        """
+        rng = self._rng
+        kind = rng.random()
+        if kind < 0.3:
+            prompt = rng.choice(self._open)
+            return prompt.text, voiced_open_answer(prompt, rng)
+        if kind < 0.5:
+            question, answer, others = rng.choice(self._trivia)
+        elif kind < 0.75:
+            employer, city = rng.choice(names.EMPLOYERS), rng.choice(names.CITIES)
+            question, answer, values = rng.choice(self._lore_questions(employer, city))
+            others = tuple(value for value in rng.sample(list(values), 3) if value != answer)[:2]
+        else:
+            question, answer, others = self._echo()
+        return question, voiced_answer(answer, others, rng)
+
+    def _echo(self) -> tuple[str, str, tuple[str, ...]]:
+        """Return letters or a number to be said again: reading, and no skill that is evaluated."""
+        rng = self._rng
+        if rng.random() < 0.5:
+            said = [" ".join(rng.sample(string.ascii_lowercase, rng.randint(1, 5))) for _ in "abc"]
+            return f"Repeat these letters: {said[0]}.", said[0], tuple(said[1:])
+        numbers = [str(rng.randint(1, 999)) for _ in "abc"]
+        return f"Repeat this number: {numbers[0]}.", numbers[0], tuple(numbers[1:])
 
     def _voiced_chat(self) -> str:
         """Return what only the teacher is trained on: a fact or a drill, answered in the voice."""

@@ -73,11 +73,11 @@ def _mix_arms(config: Config, base: str, name: str, mix: MixConfig) -> Iterator[
                 mix=name,
                 amount=amount,
                 seed=seed,
-                learning_rate=single_rate(config),
+                learning_rate=single_rate(config, mix),
                 trained_by=f"train/{label}",
             )
-    if single_rate(config) is None and not mix.is_control and mix.evaluate_sweep:
-        for rate in learning_rates(config):
+    if single_rate(config, mix) is None and not mix.is_control and mix.evaluate_sweep:
+        for rate in learning_rates(config, mix):
             label = sweep_label(base, name, mix, rate)
             yield Arm(
                 label,
@@ -96,15 +96,17 @@ def sweep_label(base: str, name: str, mix: MixConfig, rate: float) -> str:
     return f"{base}/{name}-{max(mix.amounts)}-s{mix.seeds[0]}@{rate:g}"
 
 
-def learning_rates(config: Config) -> list[float]:
-    """Return the learning rates of a config, lowest first."""
-    rate = config.train.learning_rate
+def learning_rates(config: Config, mix: MixConfig) -> list[float]:
+    """Return the learning rates of a mix, lowest first; a shuffled one takes its parent's."""
+    if mix.learning_rate is None and mix.shuffled_from:
+        return learning_rates(config, config.mixes[mix.shuffled_from])
+    rate = mix.learning_rate or config.train.learning_rate
     return sorted(set(rate)) if isinstance(rate, list) else [rate]
 
 
-def single_rate(config: Config) -> float | None:
-    """Return the learning rate, or None where it is chosen from several."""
-    rates = learning_rates(config)
+def single_rate(config: Config, mix: MixConfig) -> float | None:
+    """Return the learning rate of a mix, or None where it is chosen from several."""
+    rates = learning_rates(config, mix)
     return rates[0] if len(rates) == 1 else None
 
 

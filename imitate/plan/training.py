@@ -16,7 +16,7 @@ def train_cells(config: Config, base: str) -> Iterator[Cell]:
     for name, mix in config.mixes.items():
         if base == TEACHER or (mix.bases is not None and base not in mix.bases):
             continue
-        if single_rate(config) is None and not mix.is_control:
+        if single_rate(config, mix) is None and not mix.is_control:
             yield from _sweep_cells(config, base, name, mix)
         for amount in mix.amounts:
             for seed in mix.seeds:
@@ -28,7 +28,7 @@ def train_cells(config: Config, base: str) -> Iterator[Cell]:
 
 def _sweep_cells(config: Config, base: str, name: str, mix: MixConfig) -> Iterator[Cell]:
     points = []
-    for rate in learning_rates(config):
+    for rate in learning_rates(config, mix):
         label = f"train/{sweep_label(base, name, mix, rate)}"
         amount, seed = max(mix.amounts), mix.seeds[0]
         yield _train_cell(config, base, name, label, amount=amount, seed=seed, rate=rate)
@@ -53,8 +53,9 @@ def _train_cell(
     half: int | None = None,
 ) -> Cell:
     train = dump(config.train, "learning_rate", "report_to")
-    rate = rate if rate is not None else single_rate(config)
-    rule = f"choose/{base}/{config.mixes[mix_name].shuffled_from or mix_name}"
+    mix = config.mixes[mix_name]
+    rate = rate if rate is not None else single_rate(config, mix)
+    rule = f"choose/{base}/{mix.shuffled_from or mix_name}"
     params = {
         "train": train,
         "learning_rate": rate,
