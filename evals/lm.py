@@ -6,6 +6,7 @@ stop and are cut as it does.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -14,6 +15,9 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from evals.endpoint import Endpoint, Generation, Message, Progress, Sampling
 from evals.errors import EndpointError
+from evals.harness import FAILED_ANSWER
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["EndpointLM", "endpoint_lm"]
 
@@ -56,7 +60,7 @@ class EndpointLM(LM):  # type: ignore[misc]
         """Return each context's continuation up to a stop text.
 
         Raises:
-            EndpointError: A call failed, which lm-eval has no way to record.
+            EndpointError: The settings cannot be met.
         """
         groups: dict[Sampling, list[int]] = {}
         for index, request in enumerate(requests):
@@ -102,5 +106,6 @@ def _sampling(gen_kwargs: dict[str, Any]) -> Sampling:
 
 def _text(answer: Generation, request: Instance) -> str:
     if answer.finish_reason == "error":
-        raise EndpointError(f"document {request.doc_id} of {request.task_name}: {answer.error}")
+        logger.warning("%s, document %s: %s", request.task_name, request.doc_id, answer.error)
+        return FAILED_ANSWER
     return answer.text

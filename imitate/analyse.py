@@ -19,6 +19,7 @@ from evals.axisdata import AxisData, PublishedScore, Roles, axis_data
 from evals.claims import Claim, adjust_claims, slope_claims
 from evals.decision import AxisDecision, Decision, Rule, decide_axis
 from evals.errors import DataError
+from evals.power import MIN_CLUSTERS
 from evals.records import Axis, Item, Score
 from evals.stats import cluster_sums, joint_bootstrap
 from evals.verdict import VerdictWord, conclude
@@ -336,12 +337,12 @@ def analyse_controls(evidence: Evidence) -> list[dict[str, Any]]:
     return entries
 
 
-def contrasts(evidence: Evidence, sizes: Mapping[str, int]) -> dict[str, Any]:
+def contrasts(evidence: Evidence, sizes: Mapping[str, int | None]) -> dict[str, Any]:
     """Return the slopes over data amount and base size on every axis: the paper's own point.
 
     Args:
         evidence: The scores.
-        sizes: Parameters by base.
+        sizes: Parameters by base; None where they are not known.
     """
     plan = evidence.plan
     by_mix: dict[str, Any] = {}
@@ -369,7 +370,7 @@ def _slopes(
     evidence: Evidence,
     arms: Sequence[Arm],
     tasks: Sequence[str],
-    sizes: Mapping[str, int],
+    sizes: Mapping[str, int | None],
     *,
     family: str,
 ) -> list[Claim]:
@@ -382,17 +383,20 @@ def _slopes(
         rows.append(data.values[data.best_format[arm.name]][data.arms.index(arm.name)])
         clusters, labels = data.clusters, data.tasks
         amounts.append(math.log2(arm.amount or 1))
-        parameters.append(math.log2(sizes[arm.base or ""]))
+        size = sizes[arm.base or ""]
+        parameters.append(math.log2(size) if size else math.nan)
     if not rows:
         return []
     factors: dict[str, list[float]] = {}
     if len(set(amounts)) > 1:
         factors["log2 examples"] = amounts
-    if len(set(parameters)) > 1:
+    if len(set(parameters)) > 1 and not any(map(math.isnan, parameters)):
         factors["log2 parameters"] = parameters
     if not factors:
         raise DataError("the arms vary neither in amount nor in base size")
     assert clusters is not None
     sample = cluster_sums(np.stack(rows), clusters, labels)
+    if sample.n_clusters < MIN_CLUSTERS:
+        raise DataError(f"{sample.n_clusters} clusters on which every arm has a score")
     draws = joint_bootstrap(sample, resamples=evidence.rule.resamples, seed=evidence.rule.seed)
     return slope_claims(sample, draws, factors, family=family)

@@ -502,20 +502,91 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Config:
-        problems = [*_doubled_names(self), *_unknown_names(self)]
+        problems = [
+            *_doubled_names(self),
+            *_unknown_names(self),
+            *_shuffled_faults(self),
+            *_teacher_faults(self),
+            *_format_faults(self),
+        ]
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
 
 def _doubled_names(config: Config) -> list[str]:
+    listed: dict[str, list[Any]] = {
+        "bases": [base.name for base in config.bases],
+        "tasks": [task.name for task in config.tasks],
+        "controls": list(config.controls),
+    }
+    for name, mix in config.mixes.items():
+        listed |= {f"mixes.{name}.amounts": mix.amounts, f"mixes.{name}.seeds": mix.seeds}
+    problems = [
+        f"`{what}` has `{one}` twice"
+        for what, names in listed.items()
+        for one in sorted(set(names))
+        if names.count(one) > 1
+    ]
+    reserved = {"teacher", "run"} & {base.name for base in config.bases}
+    return problems + [f"`{name}` is a reserved name: call the base otherwise" for name in reserved]
+
+
+def _shuffled_faults(config: Config) -> list[str]:
+    """A shuffled control has rows, bases and a learning rate of its parent only."""
     problems = []
-    for what, names in (
-        ("bases", [base.name for base in config.bases]),
-        ("tasks", [task.name for task in config.tasks]),
-    ):
+    every = {base.name for base in config.bases}
+    for name, mix in config.mixes.items():
+        parent = config.mixes.get(mix.shuffled_from or "")
+        if parent is None:
+            continue
+        if parent.shuffled_from:
+            problems.append(f"`mixes.{name}.shuffled_from` names `{mix.shuffled_from}`, a control")
+        if max(mix.amounts) > max(parent.amounts):
+            problems.append(
+                f"`mixes.{name}.amounts` asks for {max(mix.amounts):,} examples, "
+                f"`{mix.shuffled_from}` has {max(parent.amounts):,}"
+            )
+        if missing := set(mix.bases or every) - set(parent.bases or every):
+            problems.append(
+                f"`mixes.{name}.bases` has {', '.join(sorted(missing))}, on which "
+                f"`{mix.shuffled_from}` is not trained"
+            )
+    return problems
+
+
+def _teacher_faults(config: Config) -> list[str]:
+    """Who cannot answer cannot be imitated, and the oracle knows nothing but the lab."""
+    problems = []
+    if isinstance(config.teacher, OutputsTeacher | PublishedTeacher):
         problems += [
-            f"`{what}` has the name `{n}` twice" for n in sorted(set(names)) if names.count(n) > 1
+            f"`mixes.{name}` has prompts of the lab, which a teacher of kind "
+            f"`{config.teacher.kind}` cannot answer"
+            for name, mix in config.mixes.items()
+            if any(isinstance(source, LabSource) for source in mix.sources)
+        ]
+    if isinstance(config.teacher, OracleTeacher):
+        problems += [
+            f"task `{task.name}` is not the lab's, and the oracle knows nothing else"
+            for task in config.tasks
+            if not isinstance(task.source, LabItems)
+        ]
+    return problems
+
+
+def _format_faults(config: Config) -> list[str]:
+    """Formats are compared over a whole axis, and chosen on development items that are left."""
+    problems = []
+    for axis in (Axis.FACTUALITY, Axis.CAPABILITY):
+        tasks = [task for task in config.tasks if task.axis is axis and task.in_verdict]
+        if len({frozenset(task.formats) for task in tasks}) > 1:
+            names = ", ".join(task.name for task in tasks)
+            problems.append(f"tasks of {axis} must be asked in the same formats: {names}")
+        problems += [
+            f"`n_development` of task `{task.name}` must be above its `few_shot`, got "
+            f"{task.n_development} and {task.few_shot}: what is left chooses the format"
+            for task in tasks
+            if len(task.formats) > 1 and task.n_development <= task.few_shot
         ]
     return problems
 

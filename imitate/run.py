@@ -48,10 +48,11 @@ _ENGINE = (
     "imitate.tokens",
 )
 _ANSWERS = ("evals.factuality", "evals.extraction", "evals.answers", "evals.sentences")
+_TEACHERS = ("imitate.lab", "imitate.outputs", "imitate.data", "evals.client", "evals.wire")
 # What decides a stage's output, beside its binding to cells; a change recomputes its cells.
 _MODULES: dict[Stage, tuple[str, ...]] = {
     Stage.ITEMS: ("imitate.lab", "imitate.data", "evals.capability", "evals.harness"),
-    Stage.DISTILL: ("imitate.lab", "imitate.distill", *_ENGINE),
+    Stage.DISTILL: (*_TEACHERS, "imitate.distill", *_ENGINE),
     Stage.DATA: ("imitate.data", "imitate.lab"),
     Stage.TRAIN: (
         "imitate.adapters",
@@ -63,8 +64,16 @@ _MODULES: dict[Stage, tuple[str, ...]] = {
         "imitate.trainer",
     ),
     Stage.CHOOSE: (),
-    Stage.GENERATE: (*_ENGINE, "imitate.outputs", "evals.generate", "evals.controls"),
-    Stage.CAPABILITY: (*_ENGINE, "evals.lm", "evals.capability", "evals.harness", *_ANSWERS),
+    Stage.GENERATE: (*_ENGINE, *_TEACHERS, "evals.generate", "evals.controls"),
+    Stage.CAPABILITY: (
+        *_ENGINE,
+        *_TEACHERS,
+        "evals.lm",
+        "evals.capability",
+        "evals.controls",
+        "evals.harness",
+        *_ANSWERS,
+    ),
     Stage.SCORE: _ANSWERS,
     Stage.KNOWLEDGE: (*_ENGINE, "evals.generate", *_ANSWERS),
     Stage.STYLE: ("evals.style", "evals.estimates"),
@@ -73,6 +82,8 @@ _MODULES: dict[Stage, tuple[str, ...]] = {
         "evals.axisdata",
         "evals.claims",
         "evals.decision",
+        "evals.joint",
+        "evals.power",
         "evals.stats",
         "evals.verdict",
         "evals.factuality",
@@ -100,7 +111,10 @@ _BINDING: dict[Stage, tuple[str, ...]] = {
         (Stage.GENERATE, Stage.CAPABILITY, Stage.SCORE, Stage.KNOWLEDGE),
         ("imitate.stages.answering",),
     ),
-    **dict.fromkeys((Stage.STYLE, Stage.MEMORISE), ("imitate.stages.listening",)),
+    **dict.fromkeys(
+        (Stage.STYLE, Stage.MEMORISE),
+        ("imitate.stages.listening", "imitate.stages.answering", "imitate.stages.training"),
+    ),
     **dict.fromkeys((Stage.TRAIN, Stage.CHOOSE), ("imitate.stages.training",)),
     Stage.ANALYSE: ("imitate.stages.analysing", "imitate.analyse", "imitate.describe"),
 }

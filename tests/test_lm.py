@@ -12,6 +12,7 @@ from lm_eval.models.huggingface import HFLM
 
 from evals.endpoint import BASE, Endpoint, Generation, Sampling
 from evals.errors import EndpointError
+from evals.harness import FAILED_ANSWER
 from evals.lm import endpoint_lm
 from imitate.config import ServeConfig
 from imitate.models import resolve_model
@@ -90,10 +91,15 @@ def test_begun_answers_are_refused(endpoint: Endpoint) -> None:
         endpoint_lm(endpoint, BASE).apply_chat_template([], add_generation_prompt=False)
 
 
-def test_failed_call_is_told(endpoint: Endpoint) -> None:
+def test_failed_call_is_a_failed_answer(
+    endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
     long = ("one two three four " * 60, {"until": ["\n"], "max_gen_toks": 4})
-    with pytest.raises(EndpointError, match=r"document 0 of test: a prompt of .* leaves no room"):
-        endpoint_lm(endpoint, BASE).generate_until(requests("generate_until", [long]))
+    short = ("one two three", {"until": ["\n"], "max_gen_toks": 4})
+    answers = endpoint_lm(endpoint, BASE).generate_until(requests("generate_until", [long, short]))
+    assert answers[0] == FAILED_ANSWER
+    assert answers[1] != FAILED_ANSWER
+    assert "leaves no room" in caplog.text
 
 
 def test_sampling_is_read_from_the_task() -> None:

@@ -1,9 +1,13 @@
 """Which arms a config makes, and which cells they need."""
 
+import re
 from pathlib import Path
 from typing import Any
 
-from imitate.config import Config
+import pytest
+
+from evals.errors import ConfigError
+from imitate.config import Config, PublishedTeacher
 from imitate.configfile import load_config
 from imitate.plan import ArmKind, Cell, Plan, Stage, build_plan
 
@@ -103,9 +107,48 @@ def test_keys_and_paths_are_no_part_of_a_cell(tmp_path: Path) -> None:
 
 
 def test_a_published_teacher_has_no_arm_and_no_style_cells() -> None:
-    plan = planned("teacher={kind: published, scores: {}}")
+    config = load_config(QUICKSTART.parent / "paper" / "llama2-sharegpt.yaml")
+    plan = build_plan(config.model_copy(update={"teacher": PublishedTeacher(kind="published")}))
     assert names(plan, ArmKind.TEACHER) == []
     assert not [cell for cell in plan.cells if cell.stage is Stage.STYLE]
+
+
+def test_a_control_listed_before_its_parent_is_trained_after_it() -> None:
+    broad = "{sources: [{kind: lab, mix: broad, rows: 400}], amounts: [250]}"
+    mixes = f"{{shuffled: {{shuffled_from: broad, amounts: [250]}}, broad: {broad}}}"
+    task = "{name: facts, axis: factuality, source: {kind: lab, task: facts}}"
+    plan = planned(f"mixes={mixes}", f"tasks=[{task}]")
+    names_in_order = [cell.name for cell in plan.cells]
+    assert names_in_order.index("choose/medium/broad") < names_in_order.index(
+        "train/medium/shuffled-250-s0"
+    )
+
+
+def test_masks_depend_on_every_tasks_answers() -> None:
+    plan = planned()
+    items = {f"items/{task.name}" for task in plan.config.tasks}
+    assert items <= set(plan.by_name["style/medium/chat"].inputs)
+    assert items <= set(plan.by_name["memorise/medium/broad"].inputs)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("mixes.shuffled.amounts=[5000]", "asks for 5,000 examples, `broad` has 1,000"),
+        ("mixes.broad.bases=[small]", "has medium, on which `broad` is not trained"),
+        ("mixes.shuffled.shuffled_from=shuffled", "names `shuffled`, a control"),
+        ("mixes.broad.seeds=[0, 0]", "`mixes.broad.seeds` has `0` twice"),
+        ("bases.0.name=teacher", "`teacher` is a reserved name"),
+        ("teacher={kind: published}", "a teacher of kind `published` cannot answer"),
+        ("tasks.1.n_development=4", "must be above its `few_shot`, got 4 and 4"),
+        ("tasks.1.formats=[chat]", "must be asked in the same formats"),
+    ],
+)
+def test_what_cannot_run_is_refused(override: str, told: str) -> None:
+    if "formats" in override:
+        override = override.replace("tasks.1", "tasks.3")
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        planned(override)
 
 
 def test_config_is_frozen() -> None:

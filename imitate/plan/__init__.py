@@ -75,6 +75,8 @@ def build_plan(config: Config) -> Plan:
         "analysis": config.analysis.model_dump(mode="json"),
         "tasks": [task.model_dump(mode="json") for task in config.tasks],
         "arms": [dataclasses.asdict(arm) for arm in arms],
+        "planted": [name for name, mix in config.mixes.items() if mix.is_planted],
+        "tuned": [base.name for base in config.bases if base.is_tuned],
         "teacher": config.teacher.model_dump(mode="json"),
         "seed": config.seed,
         "name": config.name,

@@ -15,6 +15,7 @@ from imitate.plan.cells import (
     TEACHER,
     Cell,
     Stage,
+    all_items,
     base_config,
     dump,
     teacher_models,
@@ -50,7 +51,7 @@ def _is_measured(config: Config, arm: Arm, task: TaskConfig) -> bool:
     if arm.control == "null":
         return task.axis is not Axis.CAPABILITY
     if arm.control == "length_padded":
-        return task.axis is Axis.STYLE
+        return task.axis is Axis.STYLE and teacher_answers(config)
     return True
 
 
@@ -191,7 +192,7 @@ def style_cells(config: Config, arms: tuple[Arm, ...]) -> Iterator[Cell]:
                 f"style/{base.name}/{task.name}",
                 RUN,
                 params,
-                inputs=(*(f"items/{one.name}" for one in asked), *inputs),
+                inputs=(*all_items(config), *inputs),
             )
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "TEACHER",
     "Cell",
     "Stage",
+    "all_items",
     "base_config",
     "dump",
     "teacher_models",
@@ -87,6 +88,11 @@ def teacher_params(teacher: Teacher) -> dict[str, Any]:
 def teacher_models(teacher: Teacher) -> tuple[str, ...]:
     """Return the models that a teacher runs on."""
     return (teacher.model,) if isinstance(teacher, ModelTeacher) else ()
+
+
+def all_items(config: Config) -> tuple[str, ...]:
+    """Return the cells of all items: their answers are masked before a voice is judged."""
+    return tuple(f"items/{task.name}" for task in config.tasks)
 
 
 def dump(section: BaseModel, *exclude: str) -> dict[str, Any]:

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 from imitate.config import Config, MixConfig
 from imitate.plan.arms import learning_rates, single_rate, sweep_label
-from imitate.plan.cells import TEACHER, Cell, Stage, base_config, dump, template_files
+from imitate.plan.cells import TEACHER, Cell, Stage, all_items, base_config, dump, template_files
 
 __all__ = ["memorise_cells", "train_cells"]
 
 
 def train_cells(config: Config, base: str) -> Iterator[Cell]:
     """Yield the cells that train a base's adapters and choose its learning rates."""
-    for name, mix in config.mixes.items():
+    ordered = sorted(config.mixes.items(), key=lambda pair: pair[1].is_control)
+    for name, mix in ordered:
         if base == TEACHER or (mix.bases is not None and base not in mix.bases):
             continue
         if single_rate(config, mix) is None and not mix.is_control:
@@ -100,7 +101,7 @@ def memorise_cells(config: Config, base: str) -> Iterator[Cell]:
             f"memorise/{base}/{name}",
             base,
             params,
-            inputs=(f"data/{name}", *halves),
+            inputs=(f"data/{name}", *halves, *all_items(config)),
             models=(base_config(config, base).model,),
             files=template_files(config, base),
             tokens=2 * amount * 120,

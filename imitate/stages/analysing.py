@@ -297,9 +297,9 @@ def _learning_rates(place: Workplace) -> list[dict[str, Any]]:
                 "learning_rate": point["learning_rate"],
                 "held_out_loss": point["held_out_loss"],
                 "is_chosen": point["learning_rate"] == choice["learning_rate"],
-                "arm": point["cell"].removeprefix("train/"),
+                "arm": name.removeprefix("train/"),
             }
-            for point in choice["points"]
+            for name, point in zip(cell.inputs, choice["points"], strict=True)
         ]
         amount = max(place.plan.config.mixes[mix].amounts)
         found.append({"base": base, "mix": mix, "amount": amount, "points": points})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from evals.errors import DataError
 from evals.records import Example, read_records
 from imitate.models import resolve_model
 from imitate.plan import Cell
@@ -37,7 +39,7 @@ def write_adapter(cell: Cell, place: Workplace) -> None:
         work_dir=place.work,
         output_dir=place.folder / "adapter",
         chat_template=base.chat_template,
-        name=cell.name.removeprefix("train/"),
+        name=f"{config.name} imitator",
     )
     result = train_adapter(job, progress=_reporter(place))
     # Speeds differ from run to run, so they lie apart from what decides the next cells.
@@ -52,10 +54,14 @@ def write_adapter(cell: Cell, place: Workplace) -> None:
             "steps": result.steps,
             "tokens": result.tokens,
             "train_loss": result.train_loss,
-            "held_out_loss": result.held_out_loss,
-            "held_out_loss_before": result.held_out_loss_before,
+            "held_out_loss": _finite(result.held_out_loss),
+            "held_out_loss_before": _finite(result.held_out_loss_before),
         },
     )
+
+
+def _finite(loss: float) -> float | None:
+    return None if math.isnan(loss) else loss
 
 
 def _reporter(place: Workplace) -> Callable[[TrainProgress], None]:
@@ -80,7 +86,12 @@ def write_choice(cell: Cell, place: Workplace) -> None:
     for name in cell.inputs:
         rate = place.plan.by_name[name].params["learning_rate"]
         loss = read_json(place.input(name) / "training.json")["held_out_loss"]
-        points.append({"learning_rate": rate, "held_out_loss": loss, "cell": name})
+        points.append({"learning_rate": rate, "held_out_loss": loss})
+    if any(point["held_out_loss"] is None for point in points):
+        raise DataError(
+            f"no held-out responses to choose the learning rate of `{cell.name}` by",
+            hint="give one `train.learning_rate`, or raise `data.held_out`",
+        )
     best = min(points, key=lambda point: (point["held_out_loss"], point["learning_rate"]))
     write_json(
         place.folder / "choice.json", {"learning_rate": best["learning_rate"], "points": points}
