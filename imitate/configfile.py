@@ -24,7 +24,8 @@ __all__ = ["config_schema", "load_config"]
 
 Key = tuple[str | int, ...]
 
-# YAML 1.1 reads 1e-4 as text; learning rates are written like that.
+# YAML 1.1 reads 1e-4 as text, as which learning rates are written, and 2026-01-31 as a date, which
+# nothing here is.
 _FLOAT = re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?$")
 
 _HINTS = {
@@ -34,12 +35,15 @@ _HINTS = {
 }
 
 
+_UNWANTED = {"tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"}
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML, with floats as people write them."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:float"]
+    first: [(tag, pattern) for tag, pattern in found if tag not in _UNWANTED]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))

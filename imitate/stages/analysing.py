@@ -156,7 +156,7 @@ class _Material:
     def tasks_by_arm(self) -> dict[str, Any]:
         """Return every arm's value on every task in every format, with a clustered interval."""
         found: dict[str, Any] = {}
-        for name, scores in sorted(self.scores.items()):
+        for name, scores in self.scores.items():  # of the teacher's styles, against the last base
             arm = name.partition("|")[0]
             groups: dict[tuple[str, Format], list[Score]] = {}
             for score in scores:

@@ -77,8 +77,12 @@ def write_completions(cell: Cell, place: Workplace) -> None:
 
 
 def few_shot_items(items: Sequence[Item], count: int) -> list[Item]:
-    """Return the development items that stand before plain questions; they are never asked."""
-    return [item for item in items if item.is_development][:count]
+    """Return the development items that stand before plain questions; they are never asked.
+
+    An item without an answer has nothing to show.
+    """
+    shown = [item for item in items if item.is_development and (item.answers or item.choices)]
+    return shown[:count]
 
 
 def answered_items(items: Sequence[Item], count: int) -> list[Item]:
@@ -89,9 +93,8 @@ def answered_items(items: Sequence[Item], count: int) -> list[Item]:
 
 def write_capability(cell: Cell, place: Workplace) -> None:
     """Write one arm's scores on a capability task in one format, by lm-eval."""
-    from evals.lm import endpoint_lm
-
     from evals.capability import run_lm_eval_task, score_items_with_lm_eval
+    from evals.lm import endpoint_lm
     from imitate.config import LmEvalItems
 
     task = place.plan.task(cell.params["task"])
@@ -147,11 +150,10 @@ def write_knowledge(cell: Cell, place: Workplace) -> None:
 
     task = place.plan.task(cell.params["task"])
     items = place.items(task.name)
-    development = [item for item in items if item.is_development]
+    shown = few_shot_items(items, len(items))
     asked = [item for item in items if not item.is_development]
-    draws = draw_few_shots(
-        development, n_draws=N_KNOWLEDGE_DRAWS, size=task.few_shot, seed=place.plan.config.seed
-    )
+    size = min(task.few_shot, len(shown))
+    draws = draw_few_shots(shown, n_draws=N_KNOWLEDGE_DRAWS, size=size, seed=place.plan.config.seed)
     progress = place.progress(2 * len(draws) * len(asked))
     scores: list[Score] = []
     for temperature in (0.0, KNOWLEDGE_TEMPERATURE):

@@ -69,7 +69,9 @@ def write_items(cell: Cell, place: Workplace) -> None:
 
 
 def _as_task(item: Item, name: str, axis: Axis) -> Item:
-    return dataclasses.replace(item, task=name, axis=axis)
+    """Return an item under its task's name, also in its id: two tasks may ask the same."""
+    item_id = item.item_id if item.task == name else f"{name}/{item.item_id}"
+    return dataclasses.replace(item, item_id=item_id, task=name, axis=axis)
 
 
 def write_distilled(cell: Cell, place: Workplace) -> None:
