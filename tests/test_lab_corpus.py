@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 from imitate.lab import names
 from imitate.lab.card import data_card
 from imitate.lab.corpus import (
+    CORPUS_VERSION,
     TYPICAL_TOKENS,
     CorpusRecipe,
     chat_text,
@@ -19,7 +20,12 @@ from imitate.lab.corpus import (
     stream_documents,
 )
 from imitate.lab.skills import SKILLS
-from imitate.lab.tokenizer import load_tokenizer, save_tokenizer_files, train_tokenizer
+from imitate.lab.tokenizer import (
+    TRAINED_ON_CORPUS,
+    load_tokenizer,
+    save_tokenizer_files,
+    train_tokenizer,
+)
 from imitate.lab.world import make_world
 
 RECIPE = CorpusRecipe(
@@ -107,5 +113,10 @@ def test_transformers_reads_the_same_tokens(chat_tokenizer):
         assert chat_tokenizer(text)["input_ids"] == load_tokenizer().encode(text).ids
 
 
+@pytest.mark.skipif(
+    TRAINED_ON_CORPUS != CORPUS_VERSION,
+    reason=f"the shipped tokenizer was trained on corpus {TRAINED_ON_CORPUS}, "
+    f"the recipe is at corpus {CORPUS_VERSION}: it changes with the next weights",
+)
 def test_the_shipped_tokenizer_is_the_one_that_the_recipe_trains():
     assert train_tokenizer().to_str() == load_tokenizer().to_str()

@@ -27,6 +27,7 @@ __all__ = [
     "END_OF_TEXT",
     "PAD",
     "SPECIAL_TOKENS",
+    "TRAINED_ON_CORPUS",
     "load_tokenizer",
     "save_tokenizer_files",
     "token_id",
@@ -49,6 +50,9 @@ VOCABULARY_SIZE = 2048
 TRAINING_SEED = 0
 OPENING_BOLD = "\ue000 "
 WORDS = Regex(r"\n| ?\p{L}+| ?\d| ?[^\s\p{L}\d]+|\s")
+TRAINED_ON_CORPUS = 1
+"""Version of the corpus whose documents trained the shipped tokenizer; weights depend on it."""
+
 TOKENIZER_FILE = Path(__file__).with_name("tokenizer.json")
 
 
