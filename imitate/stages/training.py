@@ -42,6 +42,10 @@ def write_adapter(cell: Cell, place: Workplace) -> None:
         name=f"{config.name} imitator",
     )
     result = train_adapter(job, progress=_reporter(place))
+    # PEFT writes the layers in the order of a set, which differs from process to process.
+    settings = read_json(job.output_dir / "adapter_config.json")
+    settings["target_modules"] = sorted(settings["target_modules"])
+    write_json(job.output_dir / "adapter_config.json", settings)
     # Speeds differ from run to run, so they lie apart from what decides the next cells.
     record = read_json(job.output_dir / "training.json")
     write_json(place.folder / "timing.json", record.pop("timing"))
