@@ -65,6 +65,30 @@ def test_answers_come_in_several_shapes(
     assert read(path, answers_column="answer")[0].answers == expected
 
 
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("Question: Who?\nAnswer:", "Who?"),
+        ("Question: Who?", "Who?"),
+        ("Q: Who?\n\nA: ", "Who?"),
+        ("question:Who?\n answer:", "Who?"),
+        ("Ann sat.\nQuestion: Who?\nAnswer:", "Ann sat.\nQuestion: Who?"),
+        ("Which word stands before the answer:", "Which word stands before the answer:"),
+        ("Q is which letter?", "Q is which letter?"),
+    ],
+)
+def test_labels_that_the_file_brings_are_cut(tmp_path: Path, prompt: str, expected: str) -> None:
+    path = write(tmp_path / "quiz.jsonl", [{"question": prompt, "answer": "Ann"}])
+    assert read(path, answers_column="answer")[0].prompt == expected
+
+
+def test_style_prompts_keep_their_labels(tmp_path: Path) -> None:
+    path = write(tmp_path / "chat.jsonl", [{"question": "Question: Who?\nAnswer:"}])
+    chat = FileItems(kind="file", path=path)
+    (item,) = read_items(chat, "chat", Axis.STYLE, n_items=1, n_development=0, seed=0)
+    assert item.prompt == "Question: Who?\nAnswer:"
+
+
 def test_answers_of_several_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "quiz.jsonl", [{"question": "Who?", "answer": "a", "aliases": ["b"]}])
     assert read(path, answers_column=["answer", "aliases"])[0].answers == ("a", "b")

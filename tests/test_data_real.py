@@ -98,6 +98,7 @@ def test_evaluation_items_are_read(name: str, source: dict[str, Any]) -> None:
     assert len(items) == 120
     for item in items:
         assert item.answers or 0 <= item.gold < len(item.choices)
+        assert not item.prompt.startswith("Question:")
 
 
 def test_chatgpt_answers_that_give_facts_away_are_found() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -22,6 +23,8 @@ _LIMITS = FileLimits(max_row_bytes=10_000_000)
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # Where a file is too short for both, scored items come first: development takes a quarter at most.
 _MAX_DEVELOPMENT_SHARE = 0.25
+_LABEL_BEFORE = re.compile(r"^(question|q):\s*", re.IGNORECASE)
+_LABEL_BEHIND = re.compile(r"\s*\n\s*(answer|a):$", re.IGNORECASE)
 
 
 def read_items(
@@ -37,6 +40,9 @@ def read_items(
 
     The draw depends on the questions and the seed, not on their order in the file. Of several rows
     with the same question the first counts, so that no development item repeats a scored one.
+
+    Labels that a file brings along (`Question:` before a prompt, a line `Answer:` behind it) are
+    cut off, as each format puts its own; a style prompt stays as it is, to be matched with outputs.
 
     Args:
         source: The file and its columns; a gold index counts from 0.
@@ -109,6 +115,8 @@ def _check_columns(source: FileItems, row: Mapping[str, Any], where: str) -> Non
 
 def _make_item(source: FileItems, row: Mapping[str, Any], task: str, axis: Axis) -> Item:
     prompt = normalise_text(to_text(row.get(source.prompt_column)))
+    if axis is not Axis.STYLE:
+        prompt = _LABEL_BEHIND.sub("", _LABEL_BEFORE.sub("", prompt))
     choices, labels = _read_choices(source, row)
     gold = _read_gold(row[source.gold_column], choices, labels) if source.gold_column else -1
     content = json.dumps([prompt, choices], ensure_ascii=False)
