@@ -134,6 +134,13 @@ def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def _add_report(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     report = verbs.add_parser("report", help="write the report of a finished run again")
     report.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    report.add_argument("--out", type=Path, metavar="DIR", help="where it goes (into the run)")
+    report.add_argument(
+        "--excerpts",
+        type=int,
+        metavar="N",
+        help="show short excerpts of N items a task instead of all outputs: to publish it",
+    )
     report.set_defaults(command=_report)
 
 
@@ -199,7 +206,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from imitate.commands import report
 
-    return report(arguments.run)
+    return report(arguments.run, out=arguments.out, n_excerpts=arguments.excerpts)
 
 
 def _data(arguments: argparse.Namespace) -> int:

@@ -75,11 +75,13 @@ def run(
     return 0
 
 
-def report(folder: Path) -> int:
-    """Write the report of a finished run again."""
+def report(folder: Path, *, out: Path | None = None, n_excerpts: int | None = None) -> int:
+    """Write the report of a finished run again, with excerpts of its outputs only if so asked."""
     if not (folder / "results.json").is_file():
         raise UserError(f"no results in `{folder}`", hint="give the folder of a finished run")
-    page = _write_report(folder)
+    if n_excerpts is not None and n_excerpts < 0:
+        raise UserError(f"`--excerpts` must be at least 0, got {n_excerpts}")
+    page = _write_report(folder, out, n_excerpts)
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     print(_last_line(folder, page, results))
     return 0
@@ -233,10 +235,10 @@ def _copy(finished: Finished, folder: Path, name: str) -> None:
     (folder / name).write_bytes((finished.cells["analyse"].folder / name).read_bytes())
 
 
-def _write_report(folder: Path) -> Path:
+def _write_report(folder: Path, out: Path | None = None, n_excerpts: int | None = None) -> Path:
     from reports.render import write_report
 
-    return write_report(folder).html
+    return write_report(folder, out_dir=out, n_excerpts=n_excerpts).html
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Outputs side by side: a few examples in the page's text, all of them for its browser.
+"""Outputs side by side: a few examples in the page's text, all or some of them for its browser.
 
 Model outputs are data: this module only selects them, and the templates escape them.
 """
@@ -6,7 +6,8 @@ Model outputs are data: this module only selects them, and the templates escape 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -14,13 +15,15 @@ from markupsafe import Markup
 from reports.numbers import percent
 from reports.reading import Run, lead_imitator, shown_arm
 
-__all__ = ["Answer", "Example", "Examples", "browser_json", "examples"]
+__all__ = ["Answer", "Example", "Examples", "browser_json", "examples", "excerpts"]
 
 Entry = dict[str, Any]
 
 MAX_BYTES = 1_800_000
 """Of the page, for outputs: with the rest it stays under 3 MB."""
 N_EXAMPLES = 3
+EXCERPT_CHARS = 240
+"""Of one text, where a page shows excerpts only."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,27 @@ def examples(run: Run) -> Examples:
     if lead is None:
         return Examples("", ())
     base, arm = lead["base"], shown_arm(run.results, lead)
-    lost = [item for item in run.items if _is_lost(item["outputs"], base, arm)]
-    won = [item for item in lost if _is_won(item["outputs"], base, arm)]
-    what = "won on style and lost on fact" if won else "lost on fact"
+    lost, is_won = _lost_items(run, base, arm)
+    what = "won on style and lost on fact" if is_won else "lost on fact"
     roles = {base: "base", arm: "imitator", "teacher": "teacher"}
-    shown = tuple(_example(item, roles) for item in (won or lost)[:N_EXAMPLES])
+    shown = tuple(_example(item, roles) for item in lost)
     return Examples(f"The first items that {arm} {what}.", shown)
+
+
+def excerpts(run: Run, n_items: int) -> Run:
+    """Return the run with few items of each task, those of `examples` first, and texts cut short.
+
+    For a page that goes where the sentences of a data set may not go in full.
+    """
+    lead = lead_imitator(run.results)
+    first = _lost_items(run, lead["base"], shown_arm(run.results, lead))[0] if lead else []
+    kept: list[Entry] = []
+    counts: Counter[str] = Counter()
+    for item in [*first, *(item for item in run.items if item not in first)]:
+        if counts[item["task"]] < n_items:
+            counts[item["task"]] += 1
+            kept.append(_shortened(item))
+    return replace(run, items=kept)
 
 
 def browser_json(run: Run) -> Markup:
@@ -88,6 +106,28 @@ def browser_json(run: Run) -> Markup:
         kept = max(1, int(len(items) * MAX_BYTES / size))
         items = [items[place * len(items) // kept] for place in range(kept)]
     return Markup(_escaped({**fixed, "items": items}))
+
+
+def _lost_items(run: Run, base: str, arm: str) -> tuple[list[Entry], bool]:
+    """Return the first items that an arm lost on fact; whether it won them on style."""
+    lost = [item for item in run.items if _is_lost(item["outputs"], base, arm)]
+    won = [item for item in lost if _is_won(item["outputs"], base, arm)]
+    return (won or lost)[:N_EXAMPLES], bool(won)
+
+
+def _shortened(item: Entry) -> Entry:
+    outputs = {
+        arm: {key: _cut(value) for key, value in output.items()} if output else output
+        for arm, output in item["outputs"].items()
+    }
+    answers = [_cut(answer) for answer in (item.get("answers") or [])[:N_EXAMPLES]]
+    return {**item, "prompt": _cut(item["prompt"]), "answers": answers, "outputs": outputs}
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > EXCERPT_CHARS:
+        return value[:EXCERPT_CHARS].rstrip() + " …"
+    return value
 
 
 def _is_lost(outputs: Entry, base: str, arm: str) -> bool:

@@ -1,6 +1,7 @@
 """A finished run -> `report.html`, one offline page, and `report.md` with its figures.
 
-In: a run directory with `results.json`, `outputs.json` and `config.yaml`. Out: files beside them.
+In: a run directory with `results.json`, `outputs.json` and `config.yaml`. Out: files beside them,
+or elsewhere.
 Everything in a run is data: the page escapes it, and its content security policy lets nothing load
 and runs one script, named by its hash.
 """
@@ -53,6 +54,7 @@ class Report:
     sections: tuple[Section, ...]
     examples: outputs.Examples
     n_outputs: int
+    is_excerpt: bool
 
     @property
     def figures(self) -> tuple[Figure, ...]:
@@ -60,22 +62,34 @@ class Report:
         return (*self.plane, *(figure for part in self.sections for figure in part.figures))
 
 
-def write_report(run_dir: Path) -> ReportFiles:
-    """Write `report.html`, `report.md` and `figures/*.svg` into a run directory.
+def write_report(
+    run_dir: Path, *, out_dir: Path | None = None, n_excerpts: int | None = None
+) -> ReportFiles:
+    """Write `report.html`, `report.md` and `figures/*.svg` of a finished run.
+
+    Args:
+        run_dir: The run.
+        out_dir: Where the report goes; into the run where empty.
+        n_excerpts: Items of each task whose outputs it shows, cut short; all of them, in full,
+            where empty.
 
     Raises:
         DataError: The directory holds no readable results.
         RecordError: They have another schema version.
     """
     run = read_run(run_dir)
-    report = _report(run)
-    html, markdown = run_dir / "report.html", run_dir / "report.md"
+    if n_excerpts is not None:
+        run = outputs.excerpts(run, n_excerpts)
+    report = _report(run, is_excerpt=n_excerpts is not None)
+    folder = out_dir or run_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    html, markdown = folder / "report.html", folder / "report.md"
     html.write_text(_html(report, run), encoding="utf-8")
     markdown.write_text(_markdown(report), encoding="utf-8")
-    return ReportFiles(html, markdown, _write_figures(run_dir / "figures", report.figures))
+    return ReportFiles(html, markdown, _write_figures(folder / "figures", report.figures))
 
 
-def _report(run: Run) -> Report:
+def _report(run: Run, *, is_excerpt: bool) -> Report:
     results = run.results
     lead = lead_imitator(results)
     plane = figures.plane_figures(results)
@@ -91,6 +105,7 @@ def _report(run: Run) -> Report:
         sections=sections.all_sections(run),
         examples=outputs.examples(run),
         n_outputs=len(run.items),
+        is_excerpt=is_excerpt,
     )
 
 

@@ -90,3 +90,12 @@ def test_completion_knows_the_verbs() -> None:
         cwd=ROOT,
     )
     assert "doctor" in done.stdout
+
+
+def test_report_with_excerpts_refuses_a_negative_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results.json").write_text("{}")
+    code, _, stderr = told(capsys, "report", str(tmp_path), "--excerpts", "-1")
+    assert code == 2
+    assert "`--excerpts` must be at least 0, got -1" in stderr

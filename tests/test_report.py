@@ -34,6 +34,16 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> ReportFiles:
     return write_report(write_run(tmp_path_factory.mktemp("complete")))
 
 
+def browser_items(page: Path) -> list[dict[str, Any]]:
+    """Return what the page's browser of outputs reads."""
+    found = re.search(
+        r'<script type="application/json"[^>]*>(.*?)</script>', page.read_text(), re.S
+    )
+    assert found
+    items: list[dict[str, Any]] = json.loads(found[1])["items"]
+    return items
+
+
 def page_of(folder: Path, results: dict[str, Any], outputs: dict[str, Any] | None = None) -> str:
     return write_report(write_run(folder, results, outputs)).html.read_text()
 
@@ -223,6 +233,28 @@ def test_style_that_was_not_judged_on_facts_leaves_lost_facts(tmp_path: Path) ->
             output["style"] = None
     page = page_of(tmp_path, make_small_results(), outputs)
     assert "The first items that medium/broad-1000-s0 lost on fact." in page
+
+
+def test_excerpts_are_few_and_short_and_keep_what_the_page_tells(tmp_path: Path) -> None:
+    shown = make_outputs(n_items=20)
+    for item in shown["items"]:
+        item["prompt"] += " and so on" * 50
+        for output in item["outputs"].values():
+            output["text"] += " word" * 100
+    run = write_run(tmp_path / "run", make_results(), shown)
+    whole = write_report(run)
+    before = whole.html.read_bytes()
+    few = write_report(run, out_dir=tmp_path / "public", n_excerpts=2)
+    assert few.html.parent == few.markdown.parent == tmp_path / "public"
+    assert whole.html.read_bytes() == before
+    items = browser_items(few.html)
+    # 0, 3 and 6 are those that the page tells of; even and odd ones are two tasks.
+    assert [item["item_id"][-1] for item in items] == ["0", "3", "6", "1"]
+    texts = [output["text"] for item in items for output in item["outputs"].values()]
+    assert all(len(text) <= 242 for text in [*texts, *(item["prompt"] for item in items)])
+    for file in (few.html, few.markdown):
+        assert "cut short" in file.read_text()
+        assert " word" * 60 not in file.read_text()
 
 
 def test_run_without_results_is_a_user_error(tmp_path: Path) -> None:
