@@ -80,7 +80,8 @@ def is_phrase(said: str, question: Question) -> bool:
     if not words or _FINITE.search(said) or _SPEAKER.match(said):
         return False
     repeats_verb = any(
-        word.islower() and not _is_function(word) and question.is_echo(word) for word in words[:-1]
+        len(word) > 1 and word.islower() and not _is_function(word) and question.is_echo(word)
+        for word in words[:-1]
     )
     has_subject = question.is_echo(words[0]) and _VERB.search(said)
     return not repeats_verb and not has_subject
