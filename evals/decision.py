@@ -240,9 +240,9 @@ def _decided(joint: JointAxis, rule: Rule) -> AxisDecision:
         base=joint.value_of([joint.roles.base]),
         teacher=joint.teacher_value(),
         difference=gain.value,
-        difference_ci95=gain.interval(),
+        difference_ci95=_interval(gain),
         lead=None if lead is None else lead.value,
-        lead_ci95=None if lead is None else lead.interval(),
+        lead_ci95=None if lead is None else _interval(lead),
         gap_closed=ratio,
         gap_closed_ci95=ratio_ci95,
         bounds=bounds,
@@ -278,6 +278,12 @@ def _is_short(bounds: Bounds | None) -> bool:
     return bounds is not None and bounds.closing_upper is not None and bounds.closing_upper < 0
 
 
+def _interval(difference: Contrast) -> tuple[float, float]:
+    """The 95 % interval, as far as a difference of two shares can go."""
+    low, high = difference.interval()
+    return max(-1.0, low), min(1.0, high)
+
+
 def _gap_closed(
     gain: Contrast, lead: Contrast | None
 ) -> tuple[float | None, tuple[float, float] | None]:
@@ -300,7 +306,7 @@ def _format_values(joint: JointAxis, at: Format) -> FormatValues:
         imitator=joint.value_of(joint.roles.imitator, at),
         teacher=joint.teacher_value(at),
         difference=difference.value,
-        difference_ci95=difference.interval(),
+        difference_ci95=_interval(difference),
     )
 
 

@@ -1,7 +1,7 @@
-"""A number with its interval, by resampling prompts: for statistics that are no plain mean.
+"""A number with its interval, by prompt: shares, and statistics that are no plain mean.
 
-In: a statistic of chosen rows and the cluster of every row. Out: its value, and the 2.5 and 97.5
-percentiles over resampled clusters. Means of Scores have better tools in `evals.stats`.
+In: values in [0, 1] or a statistic of chosen rows, and the cluster of every row. Out: the value
+and its 95 % interval; none where fewer than `MIN_CLUSTERS` clusters stand behind it.
 
 Glossary: N rows; C clusters (prompts); R resamples.
 """
@@ -13,11 +13,13 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, stdtrit
 
-__all__ = ["Estimate", "bootstrap_estimate"]
+from evals.power import MIN_CLUSTERS
+from evals.stats import cluster_sums, share_interval
 
-FEWEST_CLUSTERS = 3
+__all__ = ["Estimate", "bootstrap_estimate", "share_estimate"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +39,12 @@ def bootstrap_estimate(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """Return a statistic with its percentile interval over resampled clusters.
+    """Return a statistic with its expanded percentile interval over resampled clusters.
 
     Clusters are taken in sorted order, so that the order of the rows decides nothing.
 
-    Source: Davison and Hinkley (1997), section 5.3.1, with clusters as the unit.
+    Source: Davison and Hinkley (1997), section 5.3.1, with clusters as the unit; the levels that
+    few clusters ask for, Hesterberg (2015), as in `Contrast.quantile`.
 
     Args:
         statistic: Maps row indices, repeated ones included, to a number, NaN where undefined.
@@ -51,7 +54,7 @@ def bootstrap_estimate(
     """
     rows = _rows_by_cluster(clusters)
     value = statistic(np.concatenate(rows)) if rows else math.nan
-    if len(rows) < FEWEST_CLUSTERS or math.isnan(value):
+    if len(rows) < MIN_CLUSTERS or math.isnan(value):
         return Estimate(value, math.nan, math.nan, len(clusters))
     rng = np.random.default_rng(seed)
     draws = [
@@ -59,8 +62,20 @@ def bootstrap_estimate(
         for _ in range(resamples)
     ]
     defined = [draw for draw in draws if not math.isnan(draw)]
-    low, high = np.percentile(defined, [2.5, 97.5]) if defined else (math.nan, math.nan)
+    widening = (len(rows) / (len(rows) - 1)) ** 0.5
+    levels = ndtr(stdtrit(len(rows) - 1, (0.025, 0.975)) * widening)
+    low, high = np.quantile(defined, levels) if defined else (math.nan, math.nan)
     return Estimate(value, float(low), float(high), len(clusters))
+
+
+def share_estimate(values: ArrayLike, clusters: Sequence[str]) -> Estimate:
+    """Return the mean of values in [0, 1] with an interval that stays in there, by cluster."""
+    if not len(clusters):
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    sample = cluster_sums(np.asarray(values, dtype=np.float64), np.asarray(clusters))
+    is_enough = sample.n_clusters >= MIN_CLUSTERS
+    low, high = share_interval(sample) if is_enough else (math.nan, math.nan)
+    return Estimate(float(sample.values[0]), low, high, len(clusters))
 
 
 def _rows_by_cluster(clusters: Sequence[str]) -> list[NDArray[np.int64]]:

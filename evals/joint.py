@@ -31,6 +31,9 @@ __all__ = ["SEEDS_FOR_RECIPE", "JointAxis", "why_not_asked", "why_refused"]
 SEEDS_FOR_RECIPE = 3
 """From so many training seeds on, their spread enters, and the recipe is spoken of."""
 
+MIN_CLUSTERS_OF_TASK = 3
+"""With 5 tasks of 2 clusters each, a 95 % interval covers 87 %; with 3 clusters each, 94 %."""
+
 
 class JointAxis:
     """The joint bootstrap of one axis: contrasts between roles by name."""
@@ -130,7 +133,10 @@ def why_refused(joint: JointAxis) -> str:
     n_lost = len(np.unique(joint.data.tasks)) - sample.counts.shape[1]
     if n_lost:
         return f"{n_lost} tasks have no item on which every arm has a score"
-    n_single = int((np.bincount(sample.strata) < 2).sum())
-    if n_single:
-        return f"{n_single} tasks have a single cluster, which says nothing about its error"
+    n_thin = int((np.bincount(sample.strata) < MIN_CLUSTERS_OF_TASK).sum())
+    if n_thin:
+        return (
+            f"{n_thin} tasks have fewer than {MIN_CLUSTERS_OF_TASK} clusters, which say too little "
+            "about its error"
+        )
     return ""

@@ -29,7 +29,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, stdtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 __all__ = [
     "ClusterSums",
@@ -42,7 +42,7 @@ __all__ = [
     "holm",
     "joint_bootstrap",
     "mcnemar_p",
-    "proportion_interval",
+    "share_interval",
     "sign_flip_p",
 ]
 
@@ -99,6 +99,16 @@ class ClusterSums:
         means = self.sums.sum(axis=0) / totals[:, None]
         residuals = self.sums - self.counts[:, :, None] * means
         return np.asarray((residuals / totals[:, None]).mean(axis=1))
+
+    @cached_property
+    def clusters_in_effect(self) -> float:
+        """Clusters, as if each weighed as much as one of the thinnest stratum.
+
+        All of them where strata weigh by their clusters; fewer where a task of few clusters weighs
+        as much as one of many.
+        """
+        weight = (self.counts / self.counts.sum(axis=0)).sum(axis=1) / self.counts.shape[1]
+        return float((np.bincount(self.strata) / np.bincount(self.strata, weights=weight)).min())
 
     @cached_property
     def small_sample(self) -> tuple[FloatArray, FloatArray]:
@@ -176,6 +186,7 @@ class Contrast:
         draws: (R,) the contrast under resampling, in the order of `joint_bootstrap`.
         widening: Standard error over the one that the bootstrap estimates, at least 1.
         n_clusters: Clusters behind it.
+        clusters_in_effect: `ClusterSums.clusters_in_effect`.
         is_sparse: Nearly all clusters agree on it, so that resampling shows too little.
         seed_error: Standard error from the training seeds; 0 where they do not enter.
         n_seeds: Training seeds averaged over.
@@ -187,6 +198,7 @@ class Contrast:
     draws: FloatArray
     widening: float
     n_clusters: int
+    clusters_in_effect: float
     is_sparse: bool = False
     seed_error: float = 0.0
     n_seeds: int = 1
@@ -205,10 +217,15 @@ class Contrast:
         return self.lower(alpha), self.upper(alpha)
 
     def one_sided_p(self, null: float = 0.0) -> float:
-        """The p of "not above `null`", from t on the clustered standard error."""
+        """The p of "not above `null`", from t on the clustered standard error.
+
+        Where every cluster is alike, the exact p of seeing none of the clusters that would take the
+        value down to `null`: those of `_reach`, and never less than that of all signs agreeing.
+        """
         error = float(np.hypot(self.standard_error, self.seed_error))
-        if error == 0:  # every cluster alike: all signs agree, or there is nothing to test
-            return 2.0**-self.n_clusters if self.value > null else 1.0
+        if error == 0:
+            unseen = min(1.0, max(0.0, self.value - null))
+            return float(max((1 - unseen) ** self.clusters_in_effect, 2.0**-self.n_clusters))
         freedom = min(self.degrees_of_freedom, self.n_seeds - 1 if self.seed_error else np.inf)
         return float(stdtr(freedom, (null - self.value) / error))
 
@@ -241,11 +258,13 @@ class Contrast:
         """The distance from value to bound, with sparse data and training seeds accounted for.
 
         Sources: the exact bound on a rate of which none of C clusters shows an instance,
-        1 - alpha^(1/C), "the rule of three" (Hanley and Lippman-Hand 1983). Banerjee (1961):
+        1 - alpha^(1/C), "the rule of three" (Hanley and Lippman-Hand 1983). Over strata, with
+        rates p_s and weights w_s, it holds with the least C_s / w_s: -log(1 - p) is convex, so that
+        of sum w_s p_s is at most the sum of w_s times that of p_s (Jensen). Banerjee (1961):
         sqrt(t1^2 s1^2 + t2^2 s2^2) covers at least the nominal share.
         """
         if self.is_sparse:
-            distance = max(distance, 1 - alpha ** (1 / self.n_clusters))
+            distance = max(distance, 1 - alpha ** (1 / self.clusters_in_effect))
         if self.seed_error == 0:
             return distance
         return float(np.hypot(distance, stdtrit(self.n_seeds - 1, alpha) * self.seed_error))
@@ -276,6 +295,7 @@ def contrast(sample: ClusterSums, draws: FloatArray, weights: npt.ArrayLike) -> 
         draws=draws @ row,
         widening=(total / naive) ** 0.5 if naive > 0 else 1.0,
         n_clusters=sample.n_clusters,
+        clusters_in_effect=sample.clusters_in_effect,
         is_sparse=_is_sparse(sample, row),
     )
 
@@ -353,15 +373,29 @@ def mcnemar_p(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     return float(mcnemar(table, exact=True).pvalue)
 
 
-def proportion_interval(
-    successes: int, n: int, *, level: float = 0.95, is_exact: bool = False
-) -> tuple[float, float]:
-    """Return the Wilson interval of a single share of independent items, or the exact one."""
+def share_interval(sample: ClusterSums, *, level: float = 0.95) -> tuple[float, float]:
+    """Return the interval of the first arm's axis value, a share: never outside [0, 1].
+
+    Source: Wilson's interval at the number of independent items that would have the clustered
+    standard error, p (1 - p) / se^2, scaled for its degrees of freedom by (z / t)^2 (Korn and
+    Graubard 1998; with Wilson's interval Franco, Little, Louis and Slud 2019). At most all items;
+    where every item is alike, and so no error is seen, the clusters count.
+    """
     from statsmodels.stats.proportion import proportion_confint
 
-    method = "beta" if is_exact else "wilson"
-    low, high = proportion_confint(successes, n, alpha=1 - level, method=method)
-    return float(low), float(high)
+    value = min(1.0, max(0.0, float(sample.values[0])))
+    first = np.zeros(len(sample.values))
+    first[0] = 1
+    found = contrast(sample, np.empty((0, len(first))), first)
+    tail = (1 - level) / 2
+    scale = float(ndtri(tail) / stdtrit(found.degrees_of_freedom, tail)) ** 2
+    n_independent = sample.clusters_in_effect
+    if found.standard_error > 0:
+        n_independent = min(sample.n_items, value * (1 - value) / found.standard_error**2)
+    low, high = proportion_confint(
+        value * n_independent * scale, n_independent * scale, alpha=1 - level, method="wilson"
+    )
+    return max(0.0, min(value, float(low))), min(1.0, max(value, float(high)))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -228,10 +228,17 @@ def test_fewer_than_ten_clusters_are_refused_and_ten_are_not():
     assert ten.decision is not Decision.REFUSED
 
 
-def test_task_with_a_single_cluster_is_refused():
+@pytest.mark.parametrize("n_clusters", [1, 2])
+def test_task_with_fewer_than_three_clusters_is_refused(n_clusters):
     data = axis(base=0.4, imitator=0.4, teacher=0.7)
-    data = dataclasses.replace(data, tasks=(data.clusters == 0).astype(int))
-    assert "1 tasks have a single cluster" in decide_axis(data, ROLES, RULE).reason
+    data = dataclasses.replace(data, tasks=(data.clusters < n_clusters).astype(int))
+    assert "1 tasks have fewer than 3 clusters" in decide_axis(data, ROLES, RULE).reason
+
+
+def test_shown_difference_ends_where_shares_do():
+    found = decide_axis(axis(base=0.0, imitator=1.0, teacher=1.0, n_clusters=20), ROLES, RULE)
+    assert found.difference_ci95[1] == found.lead_ci95[1] == 1
+    assert found.by_format[Format.CHAT].difference_ci95[1] <= 1
 
 
 def test_task_that_failed_throughout_is_refused_not_forgotten():

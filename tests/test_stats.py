@@ -19,7 +19,7 @@ from evals.stats import (
     holm,
     joint_bootstrap,
     mcnemar_p,
-    proportion_interval,
+    share_interval,
     sign_flip_p,
 )
 
@@ -245,6 +245,14 @@ def test_few_differing_clusters_are_sparse_and_five_are_not():
     assert items_as_clusters(two).upper(0.05) == pytest.approx(-0.02 + 1 - 0.05**0.01)
 
 
+def test_unseen_change_in_a_task_of_few_clusters_is_allowed_for():
+    rng, tasks, hits = np.random.default_rng(0), [0] * 100 + [1] * 10, 0
+    for _ in range(400):  # a fifth of the few clusters changes: 10 points on the axis
+        changed = np.concatenate([np.zeros(100), rng.random(10) < 0.2])
+        hits += contrast_of(changed, np.arange(110), [1], tasks, resamples=200).upper(0.05) >= 0.1
+    assert hits / 400 > 0.95
+
+
 # --- seeds and published scores
 
 
@@ -313,6 +321,14 @@ def test_equivalence_p_is_the_paired_tost_of_statsmodels():
     assert equivalence_p(items_as_clusters(first - second), 0.15) == pytest.approx(expected)
 
 
+def test_no_difference_in_a_dozen_clusters_is_no_equivalence():
+    found = items_as_clusters(np.zeros(12))
+    assert equivalence_p(found, 0.05) == pytest.approx(
+        0.95**12
+    )  # a change of 5 % is missed so often
+    assert found.upper(equivalence_p(found, 0.05)) == pytest.approx(0.05)
+
+
 def test_sign_flips_agree_with_scipys_permutation_test():
     difference = np.random.default_rng(10).normal(0.4, 1, 12)
     exact = scipy.stats.permutation_test(
@@ -334,16 +350,38 @@ def test_mcnemar_is_the_binomial_test_of_discordant_pairs():
     assert mcnemar_p(first, second) == pytest.approx(scipy.stats.binomtest(2, 11).pvalue)
 
 
-def test_wilson_interval_is_the_closed_form():
-    n, p, z = 80, 0.15, 1.959964
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
-    np.testing.assert_allclose(proportion_interval(12, 80), (middle - half, middle + half))
+def share_of(scores, clusters=None):
+    return share_interval(
+        cluster_sums(scores, np.arange(len(scores)) if clusters is None else clusters)
+    )
 
 
-def test_exact_interval_is_clopper_and_pearsons():
-    theirs = scipy.stats.binomtest(0, 20).proportion_ci(method="exact")
-    np.testing.assert_allclose(proportion_interval(0, 20, is_exact=True), theirs)
+def test_share_interval_of_single_items_is_wilsons():
+    low, high = proportion_confint(300, 2000, method="wilson")
+    np.testing.assert_allclose(share_of([1] * 300 + [0] * 1700), (low, high), atol=1e-4)
+
+
+def test_share_interval_of_alike_clusters_is_that_of_the_clusters():
+    scores = [1.0] * 400 + [0.0] * 1600
+    ten_times = share_of(np.repeat(scores, 10), np.repeat(np.arange(2000), 10))
+    np.testing.assert_allclose(ten_times, share_of(scores), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_right", [0, 1, 2, 28, 29, 30])
+def test_share_interval_stays_between_none_and_all(n_right):
+    low, high = share_of([1] * n_right + [0] * (30 - n_right))
+    assert 0 <= low <= n_right / 30 <= high <= 1
+    assert high - low > 0.05
+
+
+def test_share_interval_covers_the_truth_of_clustered_answers():
+    rng, hits = np.random.default_rng(3), 0
+    clusters = np.repeat(np.arange(30), 8)
+    for _ in range(400):
+        rates = rng.beta(0.9 * 4, 0.1 * 4, 30)  # intra-cluster correlation 1 / (4 + 1)
+        low, high = share_of((rng.random(240) < rates[clusters]).astype(float), clusters)
+        hits += low <= 0.9 <= high
+    assert hits / 400 > 0.91
 
 
 def test_holm_multiplies_by_the_claims_that_are_left():

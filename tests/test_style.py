@@ -7,10 +7,11 @@ import statistics
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from evals.controls import null_completions, pad_completions
 from evals.errors import RecordError
-from evals.estimates import Estimate, bootstrap_estimate
+from evals.estimates import Estimate, bootstrap_estimate, share_estimate
 from evals.records import Axis, Completion, Format, Item, Outcome
 from evals.style.discriminator import judge_style, tell_apart
 from evals.style.masking import ContentKind, find_content, find_names, make_rules, mask_text
@@ -368,10 +369,31 @@ def test_rows_of_a_cluster_stay_together() -> None:
     assert together.high - together.low > 2 * (apart.high - apart.low)
 
 
+def test_interval_of_few_clusters_is_wider_than_the_percentiles() -> None:
+    values = np.random.default_rng(2).normal(size=12)
+    names = [str(i) for i in range(12)]
+    found = bootstrap_estimate(lambda i: float(values[i].mean()), names, resamples=20_000)
+    error = values.std() / 12**0.5
+    expected = scipy.stats.t.ppf(0.975, 11) * (12 / 11) ** 0.5 * error
+    assert (found.high - found.low) / 2 == pytest.approx(expected, rel=0.08)
+
+
+def test_share_that_all_have_is_no_certainty() -> None:
+    found = share_estimate([True] * 20, [str(i) for i in range(20)])
+    assert (found.value, found.high, found.n) == (1, 1, 20)
+    assert 0.75 < found.low < 0.9
+
+
+def test_fewer_than_ten_clusters_have_no_interval() -> None:
+    for names in (["a", "a"], [str(i) for i in range(9)]):
+        found = bootstrap_estimate(lambda i: float(len(i)), names)
+        assert found.value == len(names)
+        assert math.isnan(found.low)
+        assert math.isnan(share_estimate([1.0] * len(names), names).high)
+
+
 def test_what_is_undefined_has_no_interval() -> None:
-    found = bootstrap_estimate(lambda i: float(len(i)), ["a", "a"])
-    assert found.value == 2
-    assert math.isnan(found.low)
+    assert math.isnan(share_estimate([], []).value)
     empty = bootstrap_estimate(lambda i: 0.0, [])
     assert math.isnan(empty.value)
     assert isinstance(empty, Estimate)

@@ -34,7 +34,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from evals.errors import RecordError
-from evals.estimates import Estimate, bootstrap_estimate
+from evals.estimates import Estimate, bootstrap_estimate, share_estimate
 from evals.records import Axis, Completion, Format, Item, Judgement, Outcome, Score, index_by_item
 from evals.style.masking import make_rules, mask_text
 
@@ -247,9 +247,7 @@ def _distinguishability(
     prompts = [row.prompt for row in rows]
     return Distinguishability(
         auc=bootstrap_estimate(lambda i: _auc(values[i], labels[i]), prompts),
-        accuracy=bootstrap_estimate(
-            lambda i: float(np.mean((values[i] > 0.5) == (labels[i] == 1))), prompts
-        ),
+        accuracy=share_estimate((values > 0.5) == (labels == 1), prompts),
         marks=_marks(_fit(rows)),
     )
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.estimates import Estimate, bootstrap_estimate
+from evals.estimates import Estimate, bootstrap_estimate, share_estimate
 from evals.records import Completion, Item, Judgement, index_by_item
 
 __all__ = [
@@ -181,21 +181,20 @@ Rows = dict[str, NDArray[np.float64]]
 
 
 def _estimates(rows: Rows, clusters: Sequence[str]) -> Stylometry:
-    def mean_of(name: str) -> Estimate:
+    def share_of(name: str) -> Estimate:
         kept = np.flatnonzero(~np.isnan(rows[name]))
-        values = rows[name][kept]
-        return bootstrap_estimate(lambda i: float(values[i].mean()), [clusters[k] for k in kept])
+        return share_estimate(rows[name][kept], [clusters[k] for k in kept])
 
     lengths = rows["words"], rows["reference words"]
     return Stylometry(
-        list_given_list=mean_of("list"),
-        summary_given_summary=mean_of("summary"),
-        unigram_intersection=mean_of("unigrams"),
+        list_given_list=share_of("list"),
+        summary_given_summary=share_of("summary"),
+        unigram_intersection=share_of("unigrams"),
         length_correlation=bootstrap_estimate(
             lambda i: _pearson(lengths[0][i], lengths[1][i]), clusters
         ),
-        authority=mean_of("authority"),
-        mean_words=mean_of("words"),
+        authority=share_of("authority"),
+        mean_words=bootstrap_estimate(lambda i: float(lengths[0][i].mean()), clusters),
     )
 
 
