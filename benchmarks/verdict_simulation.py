@@ -72,6 +72,8 @@ class World:
         right: The verdict that is true of it.
         gap: Teacher minus base on the substance axes.
         item_share: Part of the planned items that are there.
+        is_guessing: Whether the base guesses on factuality: right in `GUESSING` of the items, in
+            either format, and no worse.
     """
 
     name: str
@@ -81,9 +83,11 @@ class World:
     right: VerdictWord
     gap: float = 0.3
     item_share: float = 1.0
+    is_guessing: bool = False
 
 
 GAP = 0.3
+GUESSING = 0.25
 WORLDS = (
     World("style only", 1, 0, 0, VerdictWord.STYLE_ONLY),
     World("style only, 10 points lost", 1, -0.1, 0, VerdictWord.STYLE_ONLY_WITH_LOSS),
@@ -99,6 +103,13 @@ WORLDS = (
     World("style only, half the items", 1, 0, 0, VerdictWord.STYLE_ONLY, item_share=0.5),
     World("0.5 of the style: on the boundary", 0.5, 0, 0, VerdictWord.UNRESOLVED),
     World("teacher 5 points ahead", 1, 0, 0, VerdictWord.UNRESOLVED, gap=0.05),
+    World(
+        "base guesses facts, 0.5 of the gap", 1, 0.5 * GAP, 0, VerdictWord.PARTLY, is_guessing=True
+    ),
+    World(
+        "base guesses facts, 0.2 of the gap", 1, 0.2 * GAP, 0, VerdictWord.PARTLY, is_guessing=True
+    ),
+    World("base guesses facts, no rise", 1, 0, 0, VerdictWord.UNRESOLVED, is_guessing=True),
 )
 
 DECIDED = frozenset(VerdictWord) - {VerdictWord.UNRESOLVED}
@@ -168,11 +179,12 @@ class CoverageTask:
 def planned_axes(world: World, icc: float) -> dict[Axis, PlannedAxis]:
     """What is planted, by axis."""
     common = {"overlap": OVERLAP, "icc": icc, "items_per_cluster": float(ITEMS_PER_CLUSTER)}
-    substance = {"base": 0.4, "gap": world.gap, **common}
+    known = GUESSING if world.is_guessing else 0.4
+    substance = {"gap": world.gap, **common}
     return {
         Axis.STYLE: PlannedAxis(base=0.05, gap=0.9, effect=0.9 * world.style, **common),
-        Axis.FACTUALITY: PlannedAxis(effect=world.factuality, **substance),
-        Axis.CAPABILITY: PlannedAxis(effect=world.capability, **substance),
+        Axis.FACTUALITY: PlannedAxis(base=known, effect=world.factuality, **substance),
+        Axis.CAPABILITY: PlannedAxis(base=0.4, effect=world.capability, **substance),
     }
 
 
@@ -192,16 +204,17 @@ def _draw_independent(rng: np.random.Generator, rates: Sequence[float], n: int) 
 
 
 def draw_axis(
-    rng: np.random.Generator, axis: Axis, planned: PlannedAxis, n_clusters: int
+    rng: np.random.Generator, axis: Axis, planned: PlannedAxis, n_clusters: int, floor: float
 ) -> AxisData:
     """The scores of one axis: base and imitator in both formats, the teacher in chat.
 
-    Style has one format; elsewhere the plain one is better, and 200 development items choose.
+    Style has one format; elsewhere the plain one is better, as far as none is worse than guessing,
+    and 200 development items choose.
     """
     clusters = np.repeat(np.arange(n_clusters), ITEMS_PER_CLUSTER)
     is_style = axis is Axis.STYLE
     plain = (planned.base, planned.base + planned.effect)
-    chat = plain if is_style else tuple(rate - CHAT_PENALTY for rate in plain)
+    chat = plain if is_style else tuple(max(floor, rate - CHAT_PENALTY) for rate in plain)
     rates = (*plain, *chat, planned.base + planned.gap)
     scores = draw_scores(rng, rates, clusters, planned.icc)
     unasked = np.full(scores.shape[1], np.nan)
@@ -219,7 +232,7 @@ def draw_axis(
         clusters=clusters,
         tasks=clusters % N_TASKS,
         best_format=best,
-        floor=None if is_style else 0.0,
+        floor=None if is_style else floor,
     )
 
 
@@ -229,10 +242,14 @@ def simulate_world(task: WorldTask) -> Row:
     rule = Rule(resamples=task.resamples)
     planned = planned_axes(world, icc)
     needed = {axis: _clusters_given(world, axis, p, rule) for axis, p in planned.items()}
+    floors = {Axis.FACTUALITY: GUESSING} if world.is_guessing else {}
     rng = np.random.default_rng([SEED, WORLDS.index(world), round(100 * icc)])
     words: Counter[str] = Counter()
     for simulation in range(simulations):
-        data = [draw_axis(rng, axis, planned[axis], n) for axis, n in needed.items()]
+        data = [
+            draw_axis(rng, axis, planned[axis], n, floors.get(axis, 0.0))
+            for axis, n in needed.items()
+        ]
         fresh = dataclasses.replace(rule, seed=simulation)
         words[judge_imitator(data, dict.fromkeys(Axis, ROLES), fresh).word] += 1
     decided = simulations - words[VerdictWord.UNRESOLVED]

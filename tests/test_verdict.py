@@ -144,6 +144,8 @@ def simulation():
         "partly, 0.2 of the gap",
         "null",
         "teacher 5 points ahead",
+        "base guesses facts, 0.5 of the gap",
+        "base guesses facts, no rise",
     ],
 )
 def test_planted_world_is_found(simulation, name):
