@@ -7,6 +7,7 @@ Joins go by `item_id`, and by nothing else.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import types
 import typing
 from collections.abc import Iterable, Sequence
@@ -36,6 +37,9 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+
+ROWS_AT_ONCE = 50_000
+"""Records written as one row group: so many are held in memory."""
 
 DOCUMENT = "document"
 """Category of an example that is a plain document."""
@@ -180,14 +184,16 @@ def arrow_schema(record_type: type[Any]) -> pa.Schema:
 
 
 def write_records(path: Path, records: Iterable[RecordT], record_type: type[RecordT]) -> None:
-    """Write records of one type to a Parquet file, in the order given."""
+    """Write records of one type to a Parquet file, in the order given, a row group at a time."""
     schema = arrow_schema(record_type)
-    rows = list(records)
-    columns = [
-        pa.array([_to_plain(getattr(row, field.name)) for row in rows], type=field.type)
-        for field in schema
-    ]
-    pq.write_table(pa.table(columns, schema=schema), path)
+    left = iter(records)
+    with pq.ParquetWriter(path, schema) as writer:
+        while rows := list(itertools.islice(left, ROWS_AT_ONCE)):
+            columns = [
+                pa.array([_to_plain(getattr(row, field.name)) for row in rows], type=field.type)
+                for field in schema
+            ]
+            writer.write_table(pa.table(columns, schema=schema))
 
 
 def read_records(path: Path, record_type: type[RecordT]) -> list[RecordT]:
