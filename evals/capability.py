@@ -53,10 +53,11 @@ def lm_eval_items(
         confirm_run_unsafe_code: Allow a task that executes what a model wrote; only in a sandbox.
 
     Raises:
-        DataError: The task is unknown, executes code, cannot be loaded, lacks the field, or has no
-            document left to score.
+        DataError: The task is unknown, executes code, cannot be loaded, measures perplexity, lacks
+            the field, or has no document left to score.
     """
     leaves = load_tasks(task, confirm_run_unsafe_code=confirm_run_unsafe_code)
+    _refuse_perplexity(leaves)
     found = _by_item_id(name, leaves)
     ordered = sorted(found, key=lambda i: hashlib.sha256(i.encode()).hexdigest())
     development = ordered[:n_development]
@@ -184,6 +185,16 @@ def _by_item_id(name: str, leaves: Mapping[str, Any]) -> dict[str, Document]:
         seen[item_id] += 1
         found[item_id if seen[item_id] == 1 else f"{item_id}-{seen[item_id]}"] = document
     return found
+
+
+def _refuse_perplexity(leaves: Mapping[str, Any]) -> None:
+    for name, leaf in leaves.items():
+        if leaf.get_config("output_type") == "loglikelihood_rolling":
+            raise DataError(
+                f"the lm-eval task `{name}` measures the perplexity of whole texts, which is no "
+                "score of single items in [0, 1]",
+                hint="choose a task that is answered or chosen from: its metric is an accuracy",
+            )
 
 
 def _item(

@@ -14,7 +14,6 @@ from lm_eval.api.model import LM
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from evals.endpoint import Endpoint, Generation, Message, Progress, Sampling
-from evals.errors import EndpointError
 from evals.harness import FAILED_ANSWER
 
 logger = logging.getLogger(__name__)
@@ -50,7 +49,8 @@ class EndpointLM(LM):  # type: ignore[misc]
         """Return log-probability of each whole text, in nats.
 
         A text longer than the model's context is an error of the endpoint: unlike `hf`, which
-        scores it in disjoint windows, an endpoint sees texts and not tokens.
+        scores it in disjoint windows of tokens, an endpoint sees texts. Tasks that ask for this
+        measure perplexity, which `evals.capability` refuses: no score of single items in [0, 1].
         """
         pairs = [("", request.args[0]) for request in requests]
         found = self._endpoint.token_logprobs(self._model, pairs, progress=self._progress)
@@ -78,13 +78,15 @@ class EndpointLM(LM):  # type: ignore[misc]
     def apply_chat_template(
         self, chat_history: list[Message], add_generation_prompt: bool = True
     ) -> str:
-        """Return a chat as text, up to where the assistant begins to answer."""
-        if not add_generation_prompt:
-            raise EndpointError(
-                "an lm-eval task with `gen_prefix` asks for a chat that the assistant has begun, "
-                "which endpoints do not render; run the task without the chat template"
-            )
-        return self._endpoint.render_chat(chat_history)
+        """Return a chat as text, up to where the assistant begins to answer, or goes on.
+
+        Without a generation prompt the last turn is what a task's `gen_prefix` lets the assistant
+        begin with.
+        """
+        if add_generation_prompt:
+            return self._endpoint.render_chat(chat_history)
+        *asked, begun = chat_history
+        return self._endpoint.render_chat(asked) + begun["content"]
 
     @property
     def tokenizer_name(self) -> str:

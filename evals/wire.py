@@ -88,7 +88,11 @@ def render_messages(messages: Sequence[Message]) -> str:
 
 
 def request_generation(model: str, prompt: str, sampling: Sampling) -> Request:
-    """Return the request for one answer."""
+    """Return the request for one answer.
+
+    Raises:
+        EndpointError: The answer to a chat is begun already, which only the server could render.
+    """
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": sampling.max_tokens,
@@ -99,7 +103,13 @@ def request_generation(model: str, prompt: str, sampling: Sampling) -> Request:
     if sampling.stop:
         body["stop"] = list(sampling.stop)
     if prompt.startswith(CHAT_MARK):
-        messages = json.loads(prompt.removeprefix(CHAT_MARK))
+        messages, end = json.JSONDecoder().raw_decode(prompt, len(CHAT_MARK))
+        if end < len(prompt):
+            raise EndpointError(
+                f"the server renders chats itself, so none can be begun with {prompt[end:]!r} in "
+                "the assistant's name (`gen_prefix` of an lm-eval task): ask in the plain format, "
+                "or serve the model in process"
+            )
         return Request("/chat/completions", body | {"messages": messages})
     return Request("/completions", body | {"prompt": prompt})
 

@@ -308,6 +308,13 @@ def test_a_task_that_executes_code_is_refused_before_its_code_is_read(tmp_path: 
     assert "sandbox" in str(caught.value.hint)
 
 
+def test_a_task_that_measures_perplexity_is_refused(tmp_path: Path) -> None:
+    path = _yaml(tmp_path, output_type="loglikelihood_rolling")
+    path.write_text(path.read_text().replace("doc_to_choice: choices\n", ""))
+    with pytest.raises(DataError, match="perplexity of whole texts"):
+        _named(str(path))
+
+
 def test_a_group_file_runs_its_members_as_one_task(tmp_path: Path) -> None:
     text = _yaml(tmp_path, tag="towns").read_text()
     (tmp_path / "more.yaml").write_text(text.replace("task: cities", "task: more"))

@@ -11,7 +11,6 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from evals.endpoint import BASE, Endpoint, Generation, Sampling
-from evals.errors import EndpointError
 from evals.harness import FAILED_ANSWER
 from evals.lm import endpoint_lm
 from imitate.config import ServeConfig
@@ -86,9 +85,11 @@ def test_chats_render_as_in_hf(endpoint: Endpoint, hf: HFLM) -> None:
     assert endpoint_lm(endpoint, BASE).apply_chat_template(chat) == hf.apply_chat_template(chat)
 
 
-def test_begun_answers_are_refused(endpoint: Endpoint) -> None:
-    with pytest.raises(EndpointError, match="`gen_prefix`"):
-        endpoint_lm(endpoint, BASE).apply_chat_template([], add_generation_prompt=False)
+def test_begun_answers_render_as_in_hf(endpoint: Endpoint, hf: HFLM) -> None:
+    chat = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "The answer is"}]
+    ours = endpoint_lm(endpoint, BASE).apply_chat_template(chat, add_generation_prompt=False)
+    assert ours == hf.apply_chat_template(chat, add_generation_prompt=False)
+    assert ours.endswith("The answer is")
 
 
 def test_failed_call_is_a_failed_answer(
