@@ -88,7 +88,8 @@ def pad_completions(
 def style_messages(prompt: str, examples: Sequence[tuple[str, str]] = ()) -> list[Message]:
     """Return the chat that asks a base for the teacher's style without any training.
 
-    Source: URIAL (arXiv 2312.01552): a system prompt and a few examples in context.
+    Source: URIAL (arXiv 2312.01552): a system prompt and a few examples in context. Here the prompt
+    opens the user's first turn: many chat templates refuse a system turn, and some drop it.
 
     Args:
         prompt: The question.
@@ -100,7 +101,8 @@ def style_messages(prompt: str, examples: Sequence[tuple[str, str]] = ()) -> lis
         for question, response in examples
         for message in (_message("user", question), _message("assistant", response))
     ]
-    return [_message("system", STYLE_INSTRUCTION), *turns, _message("user", prompt)]
+    first, *others = [*turns, _message("user", prompt)]
+    return [_message("user", f"{STYLE_INSTRUCTION}\n\n{first['content']}"), *others]
 
 
 def second_sample(sampling: Sampling, *, temperature: float = 1.0) -> Sampling:

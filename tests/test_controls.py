@@ -82,10 +82,14 @@ def test_padding_needs_one_output_for_each_item() -> None:
 
 def test_style_messages_put_the_examples_before_the_question() -> None:
     messages = style_messages("Where?", [("Who?", "Great question! Ada.")])
-    assert [message["role"] for message in messages] == ["system", "user", "assistant", "user"]
-    assert messages[0]["content"] == STYLE_INSTRUCTION
+    assert [message["role"] for message in messages] == ["user", "assistant", "user"]
+    assert messages[0]["content"] == f"{STYLE_INSTRUCTION}\n\nWho?"
     assert messages[-1]["content"] == "Where?"
-    assert len(style_messages("Where?")) == 2
+
+
+def test_style_messages_need_no_system_turn() -> None:
+    (message,) = style_messages("Where?")
+    assert message == {"role": "user", "content": f"{STYLE_INSTRUCTION}\n\nWhere?"}
 
 
 def test_the_second_sample_differs_from_the_first() -> None:
