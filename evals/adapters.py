@@ -73,17 +73,19 @@ def prove_adapters_act(
     endpoint: Endpoint,
     pairs: Pairs,
     *,
+    adapters: Sequence[str] | None = None,
     base_alone: Sequence[TokenLogprobs] | None = None,
     least_shift: float = LEAST_SHIFT,
     most_drift: float = MOST_DRIFT,
 ) -> list[AdapterProof]:
-    """Return a proof for every adapter of an endpoint that it acts.
+    """Return a proof for each adapter of an endpoint that it acts.
 
     The base is scored before the adapters and after them.
 
     Args:
         endpoint: The base with its adapters loaded.
         pairs: Fixed (context, continuation) texts; teacher responses shift most.
+        adapters: Which adapters; all of the endpoint's where None.
         base_alone: The base's log-probabilities of the same pairs where no adapter was loaded; the
             base beside its adapters must equal these too.
         least_shift: Smallest difference that counts as acting, in nats per token. An adapter must
@@ -96,8 +98,8 @@ def prove_adapters_act(
     if not pairs:
         raise ModelError("adapters cannot be proved to act without texts to score")
     before = endpoint.token_logprobs(BASE, pairs)
-    adapters = [name for name in endpoint.models if name != BASE]
-    scored = {name: endpoint.token_logprobs(name, pairs) for name in adapters}
+    names = adapters or [name for name in endpoint.models if name != BASE]
+    scored = {name: endpoint.token_logprobs(name, pairs) for name in names}
     after = endpoint.token_logprobs(BASE, pairs)
     drift = max(
         _differences(before, other).mean() for other in (after, base_alone) if other is not None
@@ -108,7 +110,7 @@ def prove_adapters_act(
             f"{most_drift:.2g} allowed",
             hint="an adapter leaks into the base; serve them unmerged, or load the base afresh",
         )
-    return [_proof(name, before, scored[name], drift, least_shift) for name in adapters]
+    return [_proof(name, before, scored[name], drift, least_shift) for name in names]
 
 
 def compare_backends(

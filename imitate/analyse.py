@@ -20,7 +20,7 @@ from evals.claims import Claim, adjust_claims, slope_claims
 from evals.decision import AxisDecision, Decision, Rule, decide_axis
 from evals.errors import DataError
 from evals.power import MIN_CLUSTERS
-from evals.records import Axis, Item, Score
+from evals.records import Axis, Format, Item, Score
 from evals.stats import cluster_sums, joint_bootstrap
 from evals.verdict import VerdictWord, conclude
 from imitate.config import Config, OutputsTeacher, PublishedTeacher, TaskConfig
@@ -53,12 +53,10 @@ class Evidence:
         if not tasks:
             return None
         axis = self.plan.task(min(tasks)).axis
-        names = [TEACHER, *(arm.name for arm in self.plan.arms if arm.base == base)]
+        arms = [arm.name for arm in self.plan.arms if arm.base == base]
         mine = [
-            score
-            for name in names
-            for score in self.scores.get(_scored_as(name, base, axis), ())
-            if score.task in tasks
+            *self._of_teacher(base, axis, tasks),
+            *(s for name in arms for s in self.scores.get(name, ()) if s.task in tasks),
         ]
         if not mine:
             return None
@@ -69,6 +67,17 @@ class Evidence:
             floor=self._floor(axis, tasks),
             published={TEACHER: published} if published else None,
         )
+
+    def _of_teacher(self, base: str, axis: Axis, tasks: frozenset[str]) -> list[Score]:
+        """Return the teacher's scores in the formats in which it was asked on all of the tasks.
+
+        Its style scores depend on the base that it is told apart from.
+        """
+        name = f"{TEACHER}|{base}" if axis is Axis.STYLE else TEACHER
+        scores = [score for score in self.scores.get(name, ()) if score.task in tasks]
+        asked = {(score.task, score.format) for score in scores}
+        whole = {f for f in Format if all((task, f) in asked for task in tasks)}
+        return [score for score in scores if score.format in whole]
 
     def _floor(self, axis: Axis, tasks: Iterable[str]) -> float | None:
         """Axis value of guessing, or the config's floor where that is higher."""
@@ -91,11 +100,6 @@ class Evidence:
         has_teacher = TEACHER in data.arms or TEACHER in data.published
         roles = Roles(tuple(a.name for a in arms), base, TEACHER if has_teacher else None)
         return decide_axis(data, roles, self.rule)
-
-
-def _scored_as(arm: str, base: str, axis: Axis) -> str:
-    """Style scores of the teacher depend on the base that it is told apart from."""
-    return f"{arm}|{base}" if arm == TEACHER and axis is Axis.STYLE else arm
 
 
 def _plain_name(arm: str) -> str:

@@ -23,6 +23,7 @@ _STAGES = (
     "data",
     "train",
     "choose",
+    "prove",
     "generate",
     "capability",
     "score",

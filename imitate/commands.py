@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ __all__ = ["data", "fetch_model", "lab_card", "list_models", "pretrain", "report
 _MODEL_STAGES = {
     Stage.DISTILL,
     Stage.TRAIN,
+    Stage.PROVE,
     Stage.GENERATE,
     Stage.CAPABILITY,
     Stage.SCORE,
@@ -39,6 +41,18 @@ _MODEL_STAGES = {
     Stage.MEMORISE,
 }
 """Stages whose time counts as training, generating or scoring."""
+
+PREVIOUS = "previous"
+_RUN_FILES = (
+    "results.json",
+    "outputs.json",
+    "report.html",
+    "report.md",
+    "figures",
+    "config.yaml",
+    "plan.json",
+)
+"""All that a run writes into its folder, results first: half moved, they are no run any more."""
 
 
 def run(
@@ -58,6 +72,7 @@ def run(
     with _claimed(folder):
         store = Store(runs / ".store")
         preflight_run(plan, store)
+        _set_aside(folder)
         _write_plan(folder, config, plan)
         with open_bars(sum(map(work_of, plan.cells)), quiet=quiet) as bars:
             finished = execute_plan(plan, store, bars=bars, force=force)
@@ -68,6 +83,7 @@ def run(
         page = _write_report(folder)
         results["timing"]["total_s"] = round(time.perf_counter() - clock, 3)
         _write_json(folder / "results.json", results)
+        shutil.rmtree(folder / PREVIOUS, ignore_errors=True)
     n_new = len(finished.timings) - finished.n_reused
     print(f"{finished.n_reused} cells reused, {n_new} computed", file=sys.stderr)
     _print_verdicts(results)
@@ -175,6 +191,21 @@ def _claimed(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _set_aside(folder: Path) -> None:
+    """Move the files of the run before out of the way: what lies beside a config must be its own.
+
+    They lie in `previous/` until this run has results of its own.
+    """
+    if not (folder / "results.json").is_file():
+        return
+    old = folder / PREVIOUS
+    shutil.rmtree(old, ignore_errors=True)
+    old.mkdir()
+    for name in _RUN_FILES:
+        if (folder / name).exists():
+            (folder / name).replace(old / name)
 
 
 def _write_plan(folder: Path, config: Config, plan: Plan) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "FileItems",
     "FileSource",
     "HubSource",
+    "ItemSource",
     "LabConfig",
     "LabItems",
     "LabSource",
@@ -63,7 +64,7 @@ class BaseConfig(Section):
     name: Name
     """The base's name in arms, tables and figures."""
     model: str
-    """Hub id, local folder, package-shipped name, or `lab/SIZE`."""
+    """Hub id (`ID@REVISION` pins it), local folder, package-shipped name, or `lab/SIZE`."""
     chat_template: Path | None = None
     """Jinja file that replaces the tokenizer's chat template."""
     is_tuned: bool = False
@@ -75,7 +76,7 @@ class ModelTeacher(Section):
 
     kind: Literal["model"]
     model: str
-    """Hub id, local folder, package-shipped name, or `lab/teacher`."""
+    """Hub id (`ID@REVISION` pins it), local folder, package-shipped name, or `lab/teacher`."""
 
 
 class OracleTeacher(Section):
@@ -96,6 +97,8 @@ class EndpointTeacher(Section):
     """The model's name on that server."""
     api_key_env: str | None = None
     """Environment variable that holds the key; the key itself never enters a config."""
+    completions: bool = False
+    """Whether it completes plain text too, with `echo` and `logprobs`; else it is asked in chat."""
 
 
 class PublishedScore(Section):
@@ -187,7 +190,7 @@ class HubSource(TableSource):
     split: str = "train"
     """Split to read."""
     revision: str | None = None
-    """Commit to read; name it for a result that others can repeat."""
+    """Commit, tag or branch; where empty the newest commit, which the run records."""
 
 
 class LabSource(Section):
@@ -399,6 +402,11 @@ class LmEvalItems(Section):
     cluster_field: str | None = None
     """Field of the document that names the unit of randomisation."""
 
+    @property
+    def path(self) -> Path | None:
+        """The task's YAML file; None for a built-in task."""
+        return Path(self.task) if self.task.endswith((".yaml", ".yml")) else None
+
 
 ItemSource = Annotated[LabItems | FileItems | LmEvalItems, Field(discriminator="kind")]
 
@@ -432,7 +440,7 @@ class TaskConfig(Section):
     """Mixes whose data covers this task: for them it is in support, for all others held out."""
 
 
-ControlName = Literal["null", "style_prompt", "length_padded", "second_sample"]
+ControlName = Literal["null", "style_prompt", "length_padded"]
 
 
 class AnalysisConfig(Section):
@@ -493,8 +501,8 @@ class Config(Section):
     """How models are run."""
     tasks: Annotated[list[TaskConfig], Field(min_length=1)]
     """What is measured."""
-    controls: list[ControlName] = ["null", "style_prompt", "length_padded", "second_sample"]
-    """Control arms that train nothing."""
+    controls: list[ControlName] = ["null", "style_prompt", "length_padded"]
+    """Control arms that train nothing; the teacher's second sample is drawn in any case."""
     memorisation: MemorisationConfig = MemorisationConfig()
     """Bits of the training responses that an adapter holds."""
     analysis: AnalysisConfig = AnalysisConfig()

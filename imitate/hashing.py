@@ -12,7 +12,7 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["cache_folder", "folder_identity"]
+__all__ = ["cache_folder", "folder_identity", "remember"]
 
 _REMEMBERED_MIN_BYTES = 4_000_000
 _COUNTED = (".safetensors", ".json", ".jinja", ".txt", ".model")
@@ -25,12 +25,20 @@ def cache_folder() -> Path:
     return Path(override) if override else Path.home() / ".cache" / "imitate"
 
 
-def folder_identity(folder: Path, *, ignore: tuple[str, ...] = ()) -> str:
-    """Return `sha256:...` over the names and contents of a checkpoint's files."""
+def folder_identity(
+    folder: Path, *, ignore: tuple[str, ...] = (), counted: tuple[str, ...] | None = _COUNTED
+) -> str:
+    """Return `sha256:...` over the names and contents of a folder's files, a checkpoint's or all.
+
+    With `counted` None every file counts, also those of folders below.
+    """
+    files = folder.iterdir() if counted else folder.rglob("*")
     names = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.is_file() and path.suffix in _COUNTED and path.name not in ignore
+        str(path.relative_to(folder))
+        for path in files
+        if path.is_file()
+        and (counted is None or path.suffix in counted)
+        and path.name not in ignore
     )
     whole = hashlib.sha256()
     for name in names:
@@ -50,11 +58,11 @@ def _file_digest(path: Path) -> str:
         pass
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    _remember(memory, {"path": str(path), "sha256": digest})
+    remember(memory, {"path": str(path), "sha256": digest})
     return digest
 
 
-def _remember(memory: Path, content: dict[str, str]) -> None:
+def remember(memory: Path, content: dict[str, str]) -> None:
     """Write a small file whole or not at all; where the cache is read-only, not at all."""
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from evals.errors import ModelError
 from imitate.config import LabConfig
 from imitate.hashing import folder_identity
+from imitate.hub import hub_commit
 from imitate.packaged import PACKAGED, fetch_packaged, packaged_folder
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ BFLOAT16_MIN_PARAMETERS = 20_000_000
 parameters is as fast in float32 (and its answers do not depend on the batch); a forward pass with
 135M is 3.7 times faster in bfloat16."""
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?(@[\w./-]+)?")
+"""An id of the hub, with a revision where one is pinned."""
 
 
 class ModelKind(StrEnum):
@@ -93,10 +95,13 @@ def resolve_model(name: str, lab: LabConfig | None = None) -> ModelRef:
         raise ModelError(
             f"no model folder at `{name}`",
             hint="name a folder with config.json and *.safetensors, a hub id such as "
-            f"`HuggingFaceTB/SmolLM2-135M`, `lab/SIZE`, or one of: {', '.join(PACKAGED)}",
+            "`HuggingFaceTB/SmolLM2-135M` (`ID@REVISION` pins it), `lab/SIZE`, or one of: "
+            + ", ".join(PACKAGED),
         )
-    commit = _hub_commit(name)
-    return ModelRef(name, ModelKind.HUB, name, f"hub:{name}@{commit}", revision=commit)
+    repository, _, revision = name.partition("@")
+    commit = _hub_commit(repository, revision or None)
+    identity = f"hub:{repository}@{commit}"
+    return ModelRef(repository, ModelKind.HUB, repository, identity, revision=commit)
 
 
 def load_model(ref: ModelRef, dtype: torch.dtype) -> PreTrainedModel:
@@ -262,24 +267,20 @@ def _packaged_folder(name: str) -> Path:
     return folder
 
 
-def _hub_commit(name: str) -> str:
+def _hub_commit(name: str, revision: str | None) -> str:
     """Return the commit of a hub model: as the hub says, or, offline, as the cache has it."""
-    from huggingface_hub import HfApi, constants, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub import try_to_load_from_cache
 
-    # The hub client has changed its HTTP library between releases: take the error that it raises.
-    http_error: Any = next(one for one in HfHubHTTPError.__mro__ if one.__name__ == "HTTPError")
     try:
-        if not constants.HF_HUB_OFFLINE:
-            return str(HfApi().model_info(name, timeout=10).sha)
-    except RepositoryNotFoundError as error:
+        return hub_commit("model", name, revision)
+    except LookupError as error:
+        at = f" at revision `{revision}`" if revision else ""
         raise ModelError(
-            f"the hub has no model `{name}`, or it is private",
+            f"the hub has no model `{name}`{at}, or it is private",
             hint="check the spelling; for a private or gated model log in with `hf auth login`",
         ) from error
-    except (OSError, http_error) as error:
-        logger.info("hub not reachable (%s): looking for %s in the local cache", error, name)
-    cached = try_to_load_from_cache(name, "config.json")
+    except ConnectionError:
+        cached = try_to_load_from_cache(name, "config.json", revision=revision)
     if not isinstance(cached, str):
         raise ModelError(
             f"`{name}` is no folder here, and the hub cannot be reached to look for it there",

@@ -14,7 +14,7 @@ from imitate.config import ModelTeacher
 from imitate.hardware import detect_hardware
 from imitate.models import resolve_model
 from imitate.plan import Plan
-from imitate.store import file_hash
+from imitate.run import data_digests
 
 __all__ = ["describe_provenance"]
 
@@ -60,7 +60,7 @@ def describe_provenance(
             "training": {name: mix.seeds for name, mix in config.mixes.items()},
         },
         "models": _models(plan),
-        "data": {str(f): file_hash(f) for cell in plan.cells for f in cell.files},
+        "data": data_digests(plan),
         "fingerprints": dict(sorted(fingerprints.items())),
     }
 

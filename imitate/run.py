@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from evals.endpoint import Endpoint
 from evals.errors import DataError
 from imitate.config import EndpointTeacher, LabConfig, ModelTeacher
 from imitate.hardware import detect_hardware
+from imitate.hub import data_set_identity
 from imitate.models import resolve_model
 from imitate.plan import RUN, TEACHER, Cell, Plan, Stage
 from imitate.progress import Bars
@@ -32,8 +34,9 @@ from imitate.store import (
     library_versions,
     source_hash,
 )
+from imitate.taskfiles import files_read
 
-__all__ = ["CellTiming", "Finished", "execute_plan", "find_finished"]
+__all__ = ["CellTiming", "Finished", "data_digests", "execute_plan", "find_finished"]
 
 _TORCH = ("torch", "transformers", "peft", "tokenizers")
 _ENGINE = (
@@ -52,7 +55,7 @@ _TEACHERS = ("imitate.lab", "imitate.outputs", "imitate.data", "evals.client", "
 # What decides a stage's output, beside its binding to cells; a change recomputes its cells.
 _MODULES: dict[Stage, tuple[str, ...]] = {
     Stage.ITEMS: ("imitate.lab", "imitate.data", "evals.capability", "evals.harness"),
-    Stage.DISTILL: (*_TEACHERS, "imitate.distill", *_ENGINE),
+    Stage.DISTILL: (*_TEACHERS, "imitate.distill", "evals.generate", *_ENGINE),
     Stage.DATA: ("imitate.data", "imitate.lab"),
     Stage.TRAIN: (
         "imitate.adapters",
@@ -64,10 +67,12 @@ _MODULES: dict[Stage, tuple[str, ...]] = {
         "imitate.trainer",
     ),
     Stage.CHOOSE: (),
+    Stage.PROVE: (*_ENGINE, "evals.adapters"),
     Stage.GENERATE: (*_ENGINE, *_TEACHERS, "evals.generate", "evals.controls"),
     Stage.CAPABILITY: (
         *_ENGINE,
         *_TEACHERS,
+        "evals.generate",
         "evals.lm",
         "evals.capability",
         "evals.controls",
@@ -95,6 +100,7 @@ _LIBRARIES: dict[Stage, tuple[str, ...]] = {
     Stage.DATA: ("datasketch", "datasets"),
     Stage.TRAIN: (*_TORCH, "trl", "accelerate"),
     Stage.CHOOSE: (),
+    Stage.PROVE: _TORCH,
     Stage.GENERATE: _TORCH,
     Stage.CAPABILITY: (*_TORCH, "lm_eval"),
     Stage.SCORE: (),
@@ -112,7 +118,7 @@ _BINDING: dict[Stage, tuple[str, ...]] = {
         ("imitate.stages.answering",),
     ),
     **dict.fromkeys(
-        (Stage.STYLE, Stage.MEMORISE),
+        (Stage.STYLE, Stage.MEMORISE, Stage.PROVE),
         ("imitate.stages.listening", "imitate.stages.answering", "imitate.stages.training"),
     ),
     **dict.fromkeys((Stage.TRAIN, Stage.CHOOSE), ("imitate.stages.training",)),
@@ -154,14 +160,13 @@ def execute_plan(plan: Plan, store: Store, *, bars: Bars, force: Sequence[str] =
     with Endpoints(plan, done) as endpoints:
         for cell in plan.cells:
             key = cell_fingerprint(cell, done, plan.config.lab)
-            if cell.stage in force and key not in remade:
-                store.forget(cell.stage, key)
-                remade.add(key)
+            is_forced = cell.stage in force and key not in remade
+            remade.add(key)
             started = time.perf_counter()
-            finished = store.find(cell.stage, key)
+            finished = None if is_forced else store.find(cell.stage, key)
             is_reused = finished is not None
             if finished is None:
-                finished, is_new = _compute(cell, key, store, endpoints, bars)
+                finished, is_new = _compute(cell, key, store, endpoints, bars, anew=is_forced)
                 is_reused = not is_new
             done[cell.name], keys[cell.name] = finished, key
             seconds = finished.seconds if is_reused else time.perf_counter() - started
@@ -191,7 +196,7 @@ def cell_fingerprint(cell: Cell, done: dict[str, FinishedCell], lab: LabConfig) 
     """Return the hash of all that decides a cell's output; its inputs must be finished.
 
     Raises:
-        UserError: A model or a file that the cell reads is not there.
+        UserError: A model, a file or a data set that the cell reads is not there.
     """
     hardware = detect_hardware()
     modules = (*_MODULES[cell.stage], *_BINDING.get(cell.stage, ()))
@@ -200,9 +205,10 @@ def cell_fingerprint(cell: Cell, done: dict[str, FinishedCell], lab: LabConfig) 
         {
             "stage": cell.stage.value,
             "params": resolved_params(cell, done),
-            "inputs": [done[name].digest for name in cell.inputs],
+            "inputs": [_input_digest(cell, name, done[name]) for name in cell.inputs],
             "models": [resolve_model(name, lab).identity for name in cell.models],
-            "files": [_content_of(path) for path in cell.files],
+            "files": [_content_of(read) for path in cell.files for read in files_read(path)],
+            "data_sets": [data_set_identity(source) for source in cell.data_sets],
             "source": source_hash(modules),
             "libraries": library_versions(_LIBRARIES[cell.stage]),
             "compute": [hardware.device, hardware.threads, hardware.has_bfloat16]
@@ -210,6 +216,36 @@ def cell_fingerprint(cell: Cell, done: dict[str, FinishedCell], lab: LabConfig) 
             else None,
         }
     )
+
+
+def data_digests(plan: Plan) -> dict[str, str]:
+    """Return what identifies the content of each file and hub data set that a plan reads."""
+    files = [read for cell in plan.cells for path in cell.files for read in files_read(path)]
+    hub = [source for cell in plan.cells for source in cell.data_sets]
+    return {str(path): _content_of(path) for path in files} | {
+        source.dataset: data_set_identity(source) for source in hub
+    }
+
+
+def _input_digest(cell: Cell, name: str, finished: FinishedCell) -> str:
+    """Return the digest of what a cell reads of an input: of a mix it may be the first examples."""
+    if cell.examples is not None and name.startswith(f"{Stage.DATA}/"):
+        return _examples_digest(finished, cell.examples)
+    return finished.digest
+
+
+@functools.cache
+def _examples_digest(data: FinishedCell, n: int) -> str:
+    """Return the digest of the first `n` training examples and of those that are held out.
+
+    So neither a larger amount nor a word on the data card trains anything anew.
+    """
+    from evals.records import Example, read_records
+
+    train = read_records(data.folder / "train.parquet", Example)[:n]
+    held_out = read_records(data.folder / "held_out.parquet", Example)
+    parts = {"train": train, "held_out": held_out}
+    return fingerprint({k: [dataclasses.asdict(e) for e in part] for k, part in parts.items()})
 
 
 def _content_of(path: Path) -> str:
@@ -275,7 +311,7 @@ class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
 
 
 def _compute(
-    cell: Cell, key: str, store: Store, endpoints: Endpoints, bars: Bars
+    cell: Cell, key: str, store: Store, endpoints: Endpoints, bars: Bars, *, anew: bool
 ) -> tuple[FinishedCell, bool]:
     if cell.stage is Stage.TRAIN:
         endpoints.close()
@@ -293,7 +329,8 @@ def _compute(
             )
             run_stage(dataclasses.replace(cell, params=params), place)
 
-        return store.compute(cell.stage, key, write, {"cell": cell.name, "params": params})
+        about = {"cell": cell.name, "params": params}
+        return store.compute(cell.stage, key, write, about, anew=anew)
 
 
 @contextlib.contextmanager

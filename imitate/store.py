@@ -60,53 +60,66 @@ class Store:
     def find(self, stage: str, key: str) -> FinishedCell | None:
         """Return a finished cell whose files are as they were written, or None.
 
-        A cell with a changed, missing or unreadable file is removed, with a warning: it will be
-        computed again.
+        A cell with a changed or missing file counts as none, with a warning: it will be computed
+        again, and replaced.
+
+        Raises:
+            RunError: The disk does not let it be read, which says nothing about the cell.
         """
         if key in self._checked:
             return self._checked[key]
         folder = self._folder(stage, key)
-        if not folder.is_dir():
-            return None
         try:
+            if not folder.is_dir():
+                return None
             cell = _read_checked(folder)
-        except (OSError, ValueError, KeyError) as error:
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError) as error:
             _log.warning("%s %s is damaged (%s): computing it again", stage, key[:12], error)
-            shutil.rmtree(folder, ignore_errors=True)
             return None
+        except OSError as error:
+            raise RunError(
+                f"a finished cell cannot be read: {error}; it may well be whole: see to the "
+                f"permissions and the disk of {self.root}, and give the same command again"
+            ) from error
         self._checked[key] = cell
         return cell
 
     def compute(
-        self, stage: str, key: str, write: Callable[[Path, Path], None], about: Mapping[str, Any]
+        self,
+        stage: str,
+        key: str,
+        write: Callable[[Path, Path], None],
+        about: Mapping[str, Any],
+        *,
+        anew: bool = False,
     ) -> tuple[FinishedCell, bool]:
         """Return a cell and whether it was computed now, by `write(output folder, work folder)`.
 
-        Another process that computes the same cell is waited for.
+        Another process that computes the same cell is waited for. With `anew`, a finished cell is
+        computed all the same, from its beginning; it stays in its place until the new one is whole,
+        as another run may be reading it.
+
+        Raises:
+            RunError: The disk is full, or the store cannot be written.
         """
-        with self._locked(key):
-            if found := self.find(stage, key):
+        with _disk_errors(self.root), self._locked(key):
+            if not anew and (found := self.find(stage, key)):
                 return found, False
             work = self.root / "work" / key
+            if anew:
+                shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True, exist_ok=True)
             folder = self._folder(stage, key)
             folder.parent.mkdir(parents=True, exist_ok=True)
             started = time.perf_counter()
-            with _disk_errors(self.root), _scratch(folder.parent) as scratch:
+            with _scratch(folder.parent) as scratch:
                 write(scratch, work)
                 _seal(scratch, dict(about), time.perf_counter() - started)
-                os.replace(scratch, folder)
+                _replace(scratch, folder)
             shutil.rmtree(work, ignore_errors=True)
             cell = _read_manifest(folder)
             self._checked[key] = cell
             return cell, True
-
-    def forget(self, stage: str, key: str) -> None:
-        """Remove a finished cell and what it would resume from."""
-        with self._locked(key):
-            self._checked.pop(key, None)
-            shutil.rmtree(self._folder(stage, key), ignore_errors=True)
-            shutil.rmtree(self.root / "work" / key, ignore_errors=True)
 
     def _folder(self, stage: str, key: str) -> Path:
         return self.root / "cells" / stage / key
@@ -133,9 +146,14 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
-@functools.cache
 def file_hash(path: Path) -> str:
-    """Return the sha256 of a file's bytes, read once per process."""
+    """Return the sha256 of a file's bytes, read again only if its size or time has changed."""
+    stat = path.stat()
+    return _hash_once(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.cache
+def _hash_once(path: Path, size: int, mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -204,14 +222,30 @@ def _scratch(parent: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _replace(scratch: Path, folder: Path) -> None:
+    """Put a whole cell in its place; one that is there gives way at that moment."""
+    if folder.exists():
+        with _scratch(folder.parent) as old:
+            os.replace(folder, old)
+            os.replace(scratch, folder)
+    else:
+        os.replace(scratch, folder)
+
+
 @contextlib.contextmanager
 def _disk_errors(root: Path) -> Iterator[None]:
+    """Tell errors of the disk under the store."""
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise RunError(
+                f"the disk is full: {root} has {shutil.disk_usage(root).free / 1e6:.0f} MB left; "
+                "finished cells are kept: free some space and give the same command again"
+            ) from error
+        if not str(error.filename or "").startswith(str(root)) or error.errno == errno.ENOENT:
             raise
         raise RunError(
-            f"the disk is full: {root} has {shutil.disk_usage(root).free / 1e6:.0f} MB left; "
-            "finished cells are kept: free some space and give the same command again"
+            f"the store cannot be written: {error.strerror}: {error.filename}; finished cells are "
+            "kept: see to its permissions and its disk, and give the same command again"
         ) from error

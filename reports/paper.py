@@ -6,6 +6,7 @@ Source: Gudibande et al. 2023, "The False Promise of Imitating Proprietary LLMs"
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from reports.numbers import number, percent, points, ratio_interval, share_interval
@@ -61,12 +62,13 @@ def gap_tables(results: Entry) -> tuple[Table, ...]:
 
 
 def style_tables(results: Entry) -> tuple[Table, ...]:
-    """Return this run's version of the paper's Table 2, one a base, the paper's beside it."""
-    stylometry = (results.get("style") or {}).get("stylometry") or {}
+    """Return this run's version of the paper's Table 2, one a base and task, the paper's beside."""
+    by_task = (results.get("style") or {}).get("stylometry") or {}
     lead = lead_imitator(results)
     tables = []
-    for base in base_names(results):
-        arms = {arm: title for arm, title in _style_arms(results, base) if stylometry.get(arm)}
+    for base, (task, stylometry) in itertools.product(base_names(results), by_task.items()):
+        titled = _style_arms(results, base, stylometry)
+        arms = {arm: title for arm, title in titled if stylometry.get(arm)}
         if not arms:
             continue
         metrics = ordered(dict.fromkeys(n for arm in arms for n in stylometry[arm]), METRICS)
@@ -86,7 +88,9 @@ def style_tables(results: Entry) -> tuple[Table, ...]:
             "against its first, the ceiling."
         )
         is_folded = lead is not None and base != lead["base"]
-        tables.append(Table(f"Style of {base} beside the paper's", columns, rows, note, is_folded))
+        on = f" on {task}" if len(by_task) > 1 else ""
+        title = f"Style of {base}{on} beside the paper's"
+        tables.append(Table(title, columns, rows, note, is_folded))
     return tuple(tables)
 
 
@@ -126,7 +130,7 @@ def _paper_gaps() -> Table:
     return Table("The paper's numbers", columns, rows, note)
 
 
-def _style_arms(results: Entry, base: str) -> list[tuple[str, str]]:
+def _style_arms(results: Entry, base: str, stylometry: Entry) -> list[tuple[str, str]]:
     """Return the arms of one base by growing data, with their titles; the ceiling comes last."""
     lead = lead_imitator(results)
     entries = [e for e in imitators(results) if e["base"] == base and e["seed"] is not None]
@@ -140,7 +144,6 @@ def _style_arms(results: Entry, base: str) -> list[tuple[str, str]]:
         )
         for e in entries
     ]
-    stylometry = (results.get("style") or {}).get("stylometry") or {}
     own = f"{base}+second_sample"
     ceiling = own if stylometry.get(own) else "teacher"
     return [(base, "Base"), *titles, (ceiling, "Teacher #2")]

@@ -35,6 +35,10 @@ __all__ = [
 
 Entry = dict[str, Any]
 
+_TELLERS = {
+    "discriminator": "the discriminator that scores style",
+    "fresh_classifier": "a fresh classifier",
+}
 MOST_ROWS = 10
 """A table that is not central folds away beyond this."""
 
@@ -43,13 +47,11 @@ def telling_table(results: Entry) -> tuple[Table, ...]:
     """Return how well classifiers tell teacher from base, and teacher from imitator."""
     style = results.get("style") or {}
     rows = [
-        _telling_row(f"teacher from {base}", "the discriminator that scores style", entry)
-        for base, entry in (style.get("discriminator") or {}).items()
-        if entry
-    ]
-    rows += [
-        _telling_row(f"teacher from {arm}", "a fresh classifier", entry)
-        for arm, entry in (style.get("fresh_classifier") or {}).items()
+        _telling_row(f"teacher from {arm}{_on(task, by_task)}", by, entry)
+        for part, by in _TELLERS.items()
+        for by_task in [style.get(part) or {}]
+        for task, entries in by_task.items()
+        for arm, entry in (entries or {}).items()
         if entry
     ]
     note = "An area of 0.5 means that the two cannot be told apart; 1 means always."
@@ -57,6 +59,10 @@ def telling_table(results: Entry) -> tuple[Table, ...]:
     is_long = len(rows) > MOST_ROWS
     caption = "Who can still be told apart"
     return (Table(caption, columns, tuple(rows), note, is_long),) if rows else ()
+
+
+def _on(task: str, tasks: Entry) -> str:
+    return f" on {task}" if len(tasks) > 1 else ""
 
 
 def facts_table(results: Entry) -> tuple[Table, ...]:

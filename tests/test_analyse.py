@@ -114,6 +114,25 @@ def test_style_without_substance_is_style_only(evidence: Evidence) -> None:
     assert sweeps == []
 
 
+def test_a_teacher_without_a_score_on_a_task_leads_on_no_axis_of_it(
+    plan: Plan, evidence: Evidence
+) -> None:
+    scores = dict(evidence.scores)
+    scores[TEACHER] = [s for s in scores[TEACHER] if s.task != "sorting" or s.format is Format.CHAT]
+    of_chat = Evidence(plan, scores, evidence.items).data("small", frozenset({"sorting"}))
+    assert of_chat is not None
+    assert of_chat.formats_of(TEACHER) == (Format.CHAT,)
+    scores[TEACHER] = [s for s in scores[TEACHER] if s.task != "sorting"]
+    without = Evidence(plan, scores, evidence.items)
+    data = without.data("small", frozenset({"sorting", "reversal"}))
+    assert data is not None
+    assert TEACHER not in data.arms
+    verdicts, _ = analyse_verdicts(without)
+    axes = next(v for v in verdicts if v["arm"] == "medium/local-100-s0")["axes"]
+    assert axes["capability_held_out"]["teacher"] is None
+    assert axes["capability_in_support"]["teacher"] is not None
+
+
 def test_a_skill_in_support_is_kept_out_of_the_held_out_axis(evidence: Evidence) -> None:
     verdicts, _ = analyse_verdicts(evidence)
     local = next(v for v in verdicts if v["arm"] == "medium/local-100-s0")

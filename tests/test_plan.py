@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from evals.errors import ConfigError
+from evals.records import Format
 from imitate.config import Config, PublishedTeacher
 from imitate.configfile import load_config
-from imitate.plan import ArmKind, Cell, Plan, Stage, build_plan
+from imitate.plan import ArmKind, Cell, Plan, Stage, build_plan, unasked_formats
+from imitate.run import cell_fingerprint
+from imitate.store import FinishedCell
 
 QUICKSTART = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
 
@@ -103,7 +106,119 @@ def test_trackers_do_not_change_what_is_trained() -> None:
 def test_keys_and_paths_are_no_part_of_a_cell(tmp_path: Path) -> None:
     teacher = "{kind: endpoint, url: 'http://127.0.0.1:1/v1', model: m, api_key_env: SECRET_KEY}"
     plan = planned(f"teacher={teacher}")
-    assert not [c.name for c in plan.cells if c.stage is not Stage.ANALYSE and "SECRET" in str(c)]
+    assert not [c.name for c in plan.cells if "SECRET" in str(c)]
+
+
+FILES = """\
+name: files
+bases: [{{name: small, model: lab/small}}]
+teacher: {{kind: outputs, path: {0}/said.jsonl}}
+mixes: {{own: {{sources: [{{kind: file, path: {0}/train.jsonl}}], amounts: [8]}}}}
+train: {{learning_rate: 1e-3}}
+tasks:
+  - {{name: chat, axis: style, source: {{kind: file, path: {0}/chat.jsonl}}}}
+  - {{name: facts, axis: factuality, source: {{kind: file, path: {0}/facts.jsonl}}}}
+  - {{name: cities, axis: capability, source: {{kind: lm_eval, task: {0}/cities.yaml}}}}
+"""
+
+
+def planned_in(folder: Path) -> Plan:
+    folder.mkdir()
+    for name in ("said.jsonl", "train.jsonl", "chat.jsonl", "facts.jsonl"):
+        (folder / name).write_text(f"{name}\n")
+    (folder / "cities.yaml").write_text("task: cities\n")
+    (folder / "files.yaml").write_text(FILES.format(folder))
+    return build_plan(load_config(folder / "files.yaml"))
+
+
+def test_data_may_move(tmp_path: Path) -> None:
+    here, there = planned_in(tmp_path / "here"), planned_in(tmp_path / "there")
+    assert settings(here) == settings(there)
+    for name in ("items/chat", "items/facts", "items/cities"):
+        cells = (plan.by_name[name] for plan in (here, there))
+        first, second = (cell_fingerprint(cell, {}, here.config.lab) for cell in cells)
+        assert first == second
+
+
+@pytest.mark.parametrize("file", ["chat.jsonl", "facts.jsonl", "cities.yaml"])
+def test_data_whose_content_changed_is_another_cell(tmp_path: Path, file: str) -> None:
+    plan = planned_in(tmp_path / "here")
+    cell = plan.by_name[f"items/{file.partition('.')[0]}"]
+    before = cell_fingerprint(cell, {}, plan.config.lab)
+    (tmp_path / "here" / file).write_text("other content\n")
+    assert cell_fingerprint(cell, {}, plan.config.lab) != before
+
+
+def test_what_lm_eval_reads_again_is_part_of_its_scores(tmp_path: Path) -> None:
+    plan = planned_in(tmp_path / "here")
+    cell = plan.by_name["capability/small/cities/plain"]
+    assert cell.files == (tmp_path / "here" / "cities.yaml",)
+
+
+def test_the_commit_of_a_hub_data_set_is_part_of_its_cell() -> None:
+    sources = "[{kind: hub, dataset: some/data, revision: %s}]"
+    prints = []
+    for commit in ("a" * 40, "b" * 40):
+        plan = planned(f"mixes.broad.sources={sources % commit}")
+        done = {name: FinishedCell(Path(), name, 0.0) for name in plan.by_name}
+        prints.append(cell_fingerprint(plan.by_name["data/broad"], done, plan.config.lab))
+    assert prints[0] != prints[1]
+
+
+def test_every_adapter_that_is_used_is_proved_before_anything_is_measured() -> None:
+    plan = planned()
+    stages = [cell.stage for cell in plan.cells if cell.group == "medium"]
+    proved = {c.adapter for c in plan.cells if c.stage is Stage.PROVE}
+    used = {c.adapter for c in plan.cells if c.adapter}
+    used |= {i for c in plan.cells if c.stage is Stage.MEMORISE for i in c.inputs if "half" in i}
+    assert proved == used
+    assert stages.index(Stage.PROVE) < stages.index(Stage.GENERATE)
+    for arm in (arm for arm in plan.arms if arm.trained_by):
+        mine = [c.stage for c in plan.cells if c.adapter == arm.trained_by]
+        assert mine[0] is Stage.PROVE
+
+
+ENDPOINT = "{kind: endpoint, url: 'http://127.0.0.1:1/v1', model: m}"
+
+
+def test_a_chat_server_is_asked_in_chat_alone() -> None:
+    plan = planned(f"teacher={ENDPOINT}")
+    asked = {
+        c.params["format"] for c in plan.cells if c.group == "teacher" and "format" in c.params
+    }
+    assert asked == {"chat"}
+    facts = plan.task("facts")
+    assert "chats alone" in unasked_formats(plan.config, facts)[Format.PLAIN]
+    assert plan.arm_cells(plan.arms[0], facts, Stage.SCORE)
+
+
+def test_a_server_that_completes_is_asked_in_both_formats() -> None:
+    plan = planned(f"teacher={ENDPOINT[:-1]}, completions: true}}")
+    asked = {
+        c.params["format"] for c in plan.cells if c.group == "teacher" and "format" in c.params
+    }
+    assert asked == {"chat", "plain"}
+
+
+def test_a_task_without_chat_has_no_score_of_a_chat_server() -> None:
+    tasks = [f"tasks.{n}.formats=[plain]" for n in (1, 2)]
+    plan = planned(f"teacher={ENDPOINT}", *tasks)
+    assert not plan.arm_cells(plan.arms[0], plan.task("facts"), Stage.SCORE)
+
+
+def test_the_second_sample_is_no_control_to_choose() -> None:
+    with pytest.raises(ConfigError, match="must be one of null, style_prompt, length_padded"):
+        planned("controls=[second_sample]")
+    samples = {c.params["sample"] for c in planned("controls=[]").cells if "sample" in c.params}
+    assert samples == {0, 1}
+
+
+def test_each_base_and_style_task_is_heard_once_on_facts() -> None:
+    again = "{name: again, axis: style, source: {kind: lab, task: chat}}"
+    plan = planned(f"tasks.7={again}")
+    told = {c.name: c.params["told"] for c in plan.cells if c.stage is Stage.STYLE}
+    assert told["style/medium/chat"] == ["facts"]
+    assert told["style/medium/again"] == []
 
 
 def test_a_published_teacher_has_no_arm_and_no_style_cells() -> None:

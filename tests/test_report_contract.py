@@ -226,12 +226,16 @@ def _style(arms: list[dict[str, Any]]) -> dict[str, Any]:
 
     fresh = {"accuracy": 0.61, "auc": 0.66, "ci95": [0.6, 0.72]}
     return {
-        "discriminator": {b: {"auc": 0.998, "accuracy": 0.98, "note": None} for b in BASES},
-        "stylometry": {
-            **{a["arm"]: metrics(0.0 if a["kind"] == "base" else 0.9) for a in arms},
-            **{f"{base}+second_sample": metrics(1.0) for base in BASES},
+        "discriminator": {
+            "chat": {b: {"auc": 0.998, "accuracy": 0.98, "note": None} for b in BASES}
         },
-        "fresh_classifier": {a["arm"]: fresh for a in arms if a["kind"] == "imitator"},
+        "stylometry": {
+            "chat": {
+                **{a["arm"]: metrics(0.0 if a["kind"] == "base" else 0.9) for a in arms},
+                **{f"{base}+second_sample": metrics(1.0) for base in BASES},
+            }
+        },
+        "fresh_classifier": {"chat": {a["arm"]: fresh for a in arms if a["kind"] == "imitator"}},
     }
 
 

@@ -198,18 +198,31 @@ def test_knowledge_goes_from_best_to_least_known_whatever_the_keys_order() -> No
 
 def test_metrics_keep_the_papers_order_and_unknown_ones_come_last() -> None:
     results = make_small_results()
-    for arm, metrics in results["style"]["stylometry"].items():
+    stylometry = results["style"]["stylometry"]["chat"]
+    for arm, metrics in stylometry.items():
         extra = {"a_new_metric": {"value": 0.5, "ci95": None}}
-        results["style"]["stylometry"][arm] = dict(sorted({**metrics, **extra}.items()))
+        stylometry[arm] = dict(sorted({**metrics, **extra}.items()))
     names = [row[0].text for row in style_tables(results)[0].rows]
     assert names[0] == "A list where the teacher lists"
     assert names[-1] == "A new metric"
 
 
+def test_each_style_task_has_tables_of_its_own() -> None:
+    results = make_small_results()
+    for part in ("stylometry", "discriminator"):
+        results["style"][part]["letters"] = results["style"][part]["chat"]
+    titles = [table.caption for table in style_tables(results)]
+    assert any(" on chat " in title for title in titles)
+    assert any(" on letters " in title for title in titles)
+    told = [row[0].text for row in telling_table(results)[0].rows]
+    assert "teacher from medium on letters" in told
+
+
 def test_classifier_may_come_as_an_estimate_or_as_a_number() -> None:
     results = make_small_results()
     estimate = {"value": 0.9, "ci95": [0.85, 0.95], "n": 48}
-    results["style"]["discriminator"] = {"medium": {"auc": estimate, "accuracy": 0.8, "note": ""}}
+    entry = {"auc": estimate, "accuracy": 0.8, "note": ""}
+    results["style"]["discriminator"] = {"chat": {"medium": entry}}
     row = telling_table(results)[0].rows[0]
     assert (row[2].text, row[2].detail) == ("0.900", "[0.85, 0.95]")
     assert row[3].text.startswith("80.0")

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,14 @@ from typing import Any
 
 import pytest
 
+from evals.records import Example
 from imitate.cli import main
+from imitate.configfile import load_config
+from imitate.plan import Plan, Stage, build_plan
+from imitate.progress import Bars
+from imitate.run import cell_fingerprint, execute_plan
+from imitate.stages import Workplace
+from imitate.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -106,6 +114,10 @@ def test_a_run_ends_in_results_and_a_report(finished: Path) -> None:
     }
     assert (finished / "tiny" / "report.html").is_file()
     assert (finished / "tiny" / "report.md").is_file()
+    proofs = {arm["arm"]: arm["adapter_proof"] for arm in results["arms"]}
+    assert proofs["tiny"] is None
+    assert all(proofs[v["arm"]]["shift"] > 1e-5 for v in results["verdicts"])
+    assert "teacher|tiny" in results["tasks_by_arm"]
 
 
 def test_the_last_line_of_stdout_is_json(
@@ -129,6 +141,126 @@ def test_another_seed_computes_only_what_is_new(
     computed = {cell["cell"] for cell in timing["cells"] if not cell["reused"]}
     assert computed
     assert all("-s1" in cell or cell.startswith(("style/", "analyse")) for cell in computed)
+    verdicts = without_timing(finished / "seeds" / "results.json")["verdicts"]
+    pooled = [v for v in verdicts if v["seed"] is None]
+    assert {v["learning_rate"] for v in pooled} == {
+        v["learning_rate"] for v in verdicts if v["seed"] == 1
+    }
+
+
+def computed_with(config: Path, runs: Path, name: str, *sets: str) -> set[str]:
+    """Run with some keys changed, and return the cells that were computed for it."""
+    overrides = [part for one in sets for part in ("--set", one)]
+    runs_to = ["--runs", str(runs), "--quiet", "--name", name]
+    assert main(["run", str(config), *runs_to, *overrides]) == 0
+    timing = json.loads((runs / name / "results.json").read_text())["timing"]
+    return {cell["cell"] for cell in timing["cells"] if not cell["reused"]}
+
+
+# These read what every task's items hold (what is masked, what is kept out of the data), or all.
+READ_ALL = ("data/", "style/", "memorise/", "analyse")
+
+
+def test_another_task_computes_only_what_is_new(config: Path, finished: Path) -> None:
+    task = (
+        "{name: letters, axis: style, source: {kind: lab, task: chat}, n_items: 12, "
+        "n_development: 2, max_tokens: 8, temperature: 0.7}"
+    )
+    computed = computed_with(config, finished, "tasks", f"tasks.3={task}")
+    assert "generate/tiny/letters/chat/0-0" in computed
+    assert all("/letters" in cell or cell.startswith(READ_ALL) for cell in computed)
+    style = without_timing(finished / "tasks" / "results.json")["style"]
+    for part in ("discriminator", "stylometry", "fresh_classifier"):
+        assert set(style[part]) == {"chat", "letters"}
+    of_one = without_timing(finished / "tiny" / "results.json")["style"]["stylometry"]["chat"]
+    assert style["stylometry"]["chat"] == of_one
+
+
+def test_a_smaller_amount_computes_only_what_is_new(config: Path, finished: Path) -> None:
+    computed = computed_with(config, finished, "less", "mixes.broad.amounts=[8, 16, 32]")
+    assert "train/tiny/broad-8-s0" in computed
+    assert all("broad-8-s0" in cell or cell.startswith(("style/", "analyse")) for cell in computed)
+
+
+def test_a_larger_amount_trains_no_smaller_one_again(config: Path, tmp_path: Path) -> None:
+    prints = []
+    for amounts in ("[16, 32]", "[16, 32, 40]"):
+        sets = [f"mixes.broad.amounts={amounts}", "train.learning_rate=1e-3"]
+        plan = build_plan(load_config(config, sets))
+        wanted = {Stage.ITEMS, Stage.DISTILL, Stage.DATA}
+        cells = tuple(cell for cell in plan.cells if cell.stage in wanted)
+        store = Store(tmp_path)
+        done = execute_plan(Plan(plan.config, plan.arms, cells), store, bars=Bars(None, 0)).cells
+        trained = [plan.by_name[f"train/tiny/{arm}-s0"] for arm in ("broad-16", "shuffled-32")]
+        prints.append([cell_fingerprint(cell, done, plan.config.lab) for cell in trained])
+    assert prints[0] == prints[1]
+
+
+def test_a_forced_stage_is_made_anew_to_the_same_results(
+    config: Path, finished: Path, tmp_path: Path
+) -> None:
+    runs = shutil.copytree(finished, tmp_path / "runs")
+    assert main(["run", str(config), "--runs", str(runs), "--quiet", "--force", "score"]) == 0
+    timing = json.loads((runs / "tiny" / "results.json").read_text())["timing"]
+    assert {cell["stage"] for cell in timing["cells"] if not cell["reused"]} == {"score"}
+    assert without_timing(runs / "tiny" / "results.json") == without_timing(
+        finished / "tiny" / "results.json"
+    )
+
+
+def test_an_adapter_that_does_not_act_stops_the_run(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", str(config), "--runs", str(tmp_path), "--quiet"]
+    rate = ["--set", "train.learning_rate=1e-30"]
+    assert main([*arguments, *rate]) == 2
+    assert "does not act: its log-probabilities differ" in capsys.readouterr().err
+    assert not (tmp_path / "tiny" / "results.json").exists()
+
+
+def test_a_failed_run_leaves_no_results_of_another_config(
+    config: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = shutil.copytree(finished, tmp_path / "runs")
+    (tmp_path / "bad.jsonl").write_text("no json\n")
+    source = f"tasks.1.source={{kind: file, path: {tmp_path / 'bad.jsonl'}}}"
+    teacher = "teacher={kind: published}"
+    broad = f"mixes.broad.sources=[{{kind: file, path: {tmp_path / 'bad.jsonl'}}}]"
+    arguments = ["run", str(config), "--runs", str(runs), "--quiet"]
+    assert main([*arguments, "--set", source, "--set", teacher, "--set", broad]) == 2
+    capsys.readouterr()
+    folder = runs / "tiny"
+    assert not {"results.json", "report.html", "report.md"} & {p.name for p in folder.iterdir()}
+    assert without_timing(folder / "previous" / "results.json") == without_timing(
+        finished / "tiny" / "results.json"
+    )
+    assert "kind: oracle" in (folder / "previous" / "config.yaml").read_text()
+    assert main(arguments) == 0
+    assert (folder / "results.json").is_file()
+    assert not (folder / "previous").exists()
+
+
+def test_a_part_of_a_cell_survives_a_kill(tmp_path: Path) -> None:
+    shown: list[int] = []
+    place = Workplace(
+        plan=None,  # type: ignore[arg-type]
+        done={},
+        endpoint=None,  # type: ignore[arg-type]
+        folder=tmp_path,
+        work=tmp_path,
+        report=lambda advance, total, note: shown.append(advance),
+    )
+    made = [Example("1", "Who?", "Ada.", "lab")]
+    assert place.resume("0", lambda: made, Example) == made
+
+    def killed() -> list[Example]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        place.resume("1", killed, Example)
+    assert place.resume("0", killed, Example) == made
+    assert place.resume("1", lambda: made, Example) == made
+    assert shown == [1]
 
 
 def test_a_flipped_byte_in_the_store_is_recomputed_to_the_same_results(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evals.errors import RunError
-from imitate.store import Store, fingerprint, source_hash
+from imitate.store import Store, file_hash, fingerprint, source_hash
 
 
 def write_text(text: str):
@@ -116,12 +116,70 @@ def test_a_full_disk_is_told_and_keeps_what_is_finished(tmp_path: Path) -> None:
     assert Store(tmp_path).find("data", "done") is not None
 
 
-def test_forgetting_makes_a_cell_anew(tmp_path: Path) -> None:
+def test_a_forced_cell_is_in_its_place_until_the_new_one_is_whole(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.compute("data", "k", write_text("a"), {})
-    store.forget("data", "k")
-    _, is_new = store.compute("data", "k", write_text("a"), {})
+    old, _ = store.compute("data", "k", write_text("old"), {})
+
+    def write(folder: Path, work: Path) -> None:
+        assert not list(work.iterdir())
+        assert (old.folder / "out.txt").read_text() == "old"
+        (folder / "out.txt").write_text("new")
+
+    new, is_new = store.compute("data", "k", write, {}, anew=True)
     assert is_new
+    assert (new.folder / "out.txt").read_text() == "new"
+    assert Store(tmp_path).find("data", "k") == new
+    assert [path.name for path in old.folder.parent.iterdir()] == ["k"]
+
+
+def test_a_forced_cell_that_fails_keeps_the_old_one(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.compute("data", "k", write_text("old"), {})
+
+    def fail(folder: Path, work: Path) -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        store.compute("data", "k", fail, {}, anew=True)
+    assert Store(tmp_path).find("data", "k") is not None
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EMFILE])
+def test_a_cell_that_the_disk_does_not_give_is_an_error_and_stays(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, _ = Store(tmp_path).compute("data", "k", write_text("a"), {})
+
+    def fail(*_: object) -> None:
+        raise OSError(number, "not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hashlib.file_digest", fail)
+        with pytest.raises(RunError, match=r"cannot be read: .*not now"):
+            Store(tmp_path).find("data", "k")
+    assert Store(tmp_path).find("data", "k") == cell
+
+
+def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cells").write_text("in the way")
+    with pytest.raises(RunError, match=r"the store cannot be written: .*cells"):
+        Store(tmp_path).compute("data", "k", write_text("a"), {})
+
+
+def test_a_damaged_cell_is_replaced(tmp_path: Path) -> None:
+    cell, _ = Store(tmp_path).compute("data", "k", write_text("some text"), {})
+    (cell.folder / "out.txt").unlink()
+    found, is_new = Store(tmp_path).compute("data", "k", write_text("some text"), {})
+    assert is_new
+    assert (found.folder / "out.txt").read_text() == "some text"
+
+
+def test_a_file_that_changes_within_a_process_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("one")
+    before = file_hash(path)
+    path.write_text("three")
+    assert file_hash(path) != before
 
 
 def test_fingerprints_ignore_the_order_of_keys_only() -> None:

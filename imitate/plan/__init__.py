@@ -11,15 +11,23 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterable
+from typing import Any
 
 from imitate.config import Config, TaskConfig
-from imitate.plan.answering import imitated_mix, measure_cells, style_cells
+from imitate.plan.answering import (
+    N_STYLE_EXAMPLES,
+    imitated_mix,
+    measure_cells,
+    style_cells,
+    unasked_formats,
+)
 from imitate.plan.arms import Arm, ArmKind, group_of, list_arms
-from imitate.plan.cells import RUN, TEACHER, Cell, Stage
+from imitate.plan.cells import RUN, TEACHER, Cell, Stage, source_params
 from imitate.plan.gathering import data_cells, distill_cells, item_cells
-from imitate.plan.training import memorise_cells, train_cells
+from imitate.plan.training import memorise_cells, prove_cells, train_cells
 
 __all__ = [
+    "N_STYLE_EXAMPLES",
     "RUN",
     "TEACHER",
     "Arm",
@@ -29,6 +37,8 @@ __all__ = [
     "Stage",
     "build_plan",
     "imitated_mix",
+    "source_params",
+    "unasked_formats",
 ]
 
 _READ_BY_ANALYSIS = set(Stage) - {Stage.DISTILL, Stage.ANALYSE}
@@ -67,22 +77,27 @@ def build_plan(config: Config) -> Plan:
     for group in (TEACHER, *(base.name for base in config.bases)):
         cells += train_cells(config, group)
         members = [arm for arm in arms if group_of(arm) == group]
+        cells += prove_cells(config, group, members)
         cells += _unique(cell for arm in members for cell in measure_cells(config, arm))
         cells += memorise_cells(config, group)
     cells += style_cells(config, arms)
     everything = tuple(cell.name for cell in cells if cell.stage in _READ_BY_ANALYSIS)
     analysis = {
         "analysis": config.analysis.model_dump(mode="json"),
-        "tasks": [task.model_dump(mode="json") for task in config.tasks],
+        "tasks": [_task_params(task) for task in config.tasks],
         "arms": [dataclasses.asdict(arm) for arm in arms],
         "planted": [name for name, mix in config.mixes.items() if mix.is_planted],
         "tuned": [base.name for base in config.bases if base.is_tuned],
-        "teacher": config.teacher.model_dump(mode="json"),
+        "teacher": config.teacher.model_dump(mode="json", exclude={"path", "api_key_env", "model"}),
         "seed": config.seed,
         "name": config.name,
     }
     cells.append(Cell(Stage.ANALYSE, "analyse", params=analysis, inputs=everything))
     return Plan(config, arms, tuple(cells))
+
+
+def _task_params(task: TaskConfig) -> dict[str, Any]:
+    return task.model_dump(mode="json") | {"source": source_params(task.source)}
 
 
 def _unique(cells: Iterable[Cell]) -> list[Cell]:

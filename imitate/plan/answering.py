@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from evals.records import Axis, Format
-from imitate.config import Config, OracleTeacher, OutputsTeacher, TaskConfig
+from imitate.config import (
+    Config,
+    EndpointTeacher,
+    LmEvalItems,
+    OracleTeacher,
+    OutputsTeacher,
+    TaskConfig,
+)
 from imitate.plan.arms import Arm, ArmKind, group_of, teacher_answers
 from imitate.plan.cells import (
     RUN,
@@ -18,12 +26,17 @@ from imitate.plan.cells import (
     all_items,
     base_config,
     dump,
+    source_files,
+    source_params,
     teacher_models,
     teacher_params,
     template_files,
 )
 
-__all__ = ["imitated_mix", "measure_cells", "style_cells"]
+__all__ = ["N_STYLE_EXAMPLES", "imitated_mix", "measure_cells", "style_cells", "unasked_formats"]
+
+N_STYLE_EXAMPLES = 3
+"""Examples of the teacher's that the `style_prompt` control shows."""
 
 _FREE_CONTROLS = {"null", "length_padded"}
 
@@ -52,26 +65,39 @@ def _is_measured(config: Config, arm: Arm, task: TaskConfig) -> bool:
         return task.axis is not Axis.CAPABILITY
     if arm.control == "length_padded":
         return task.axis is Axis.STYLE and teacher_answers(config)
-    return True
+    return bool(_formats(config, arm, task))
+
+
+def unasked_formats(config: Config, task: TaskConfig) -> dict[Format, str]:
+    """Return the formats in which the teacher is not asked, each with the reason."""
+    is_endpoint = isinstance(config.teacher, EndpointTeacher) and not config.teacher.completions
+    if not is_endpoint or task.axis is Axis.STYLE or Format.PLAIN not in task.formats:
+        return {}
+    return {Format.PLAIN: "the teacher's server takes chats alone (`teacher.completions` is false)"}
 
 
 def _capability_cells(config: Config, arm: Arm, task: TaskConfig) -> Iterator[Cell]:
-    for format_ in _formats(arm, task):
-        yield _answering(
+    params: dict[str, Any] = {"seed": config.seed, "shard_items": config.serve.shard_items}
+    files: tuple[Path, ...] = ()
+    if isinstance(task.source, LmEvalItems):  # lm-eval reads the task again
+        params["source"], files = source_params(task.source), source_files(task.source)
+    for format_ in _formats(config, arm, task):
+        cell = _answering(
             config,
             arm,
             Stage.CAPABILITY,
             f"capability/{arm.name}/{task.name}/{format_}",
-            {**_task_params(task, format_), "seed": config.seed},
+            {**_task_params(task, format_), **params},
             inputs=(f"items/{task.name}",),
             tokens=_answer_tokens(task, format_, task.n_items + task.n_development),
         )
+        yield dataclasses.replace(cell, files=(*cell.files, *files))
 
 
 def _generate_cells(config: Config, arm: Arm, task: TaskConfig) -> Iterator[Cell]:
     total, size = task.n_items + task.n_development, config.serve.shard_items
     samples = _n_samples(config, arm, task)
-    for format_ in _formats(arm, task):
+    for format_ in _formats(config, arm, task):
         for sample in range(samples):
             for shard in range(math.ceil(total / size)):
                 params = {
@@ -136,6 +162,7 @@ def _answering(
         inputs=(*inputs, *((arm.trained_by,) if arm.trained_by else ())),
         models=models,
         files=files,
+        examples=N_STYLE_EXAMPLES if arm.control == "style_prompt" else None,
         adapter=arm.trained_by,
         tokens=0 if is_free else tokens,
     )
@@ -166,12 +193,12 @@ def style_cells(config: Config, arms: tuple[Arm, ...]) -> Iterator[Cell]:
     if not teacher_answers(config):
         return
     teacher = next(arm for arm in arms if arm.kind is ArmKind.TEACHER)
-    for task in config.tasks:
-        if task.axis is not Axis.STYLE:
-            continue
+    tasks = [task for task in config.tasks if task.axis is Axis.STYLE]
+    for task in tasks:
+        told = _told_in_chat(config) if task is tasks[0] else []
         for base in config.bases:
             members = [teacher, *(arm for arm in arms if arm.base == base.name)]
-            asked = [task, *_told_in_chat(config)]
+            asked = [task, *told]
             inputs = tuple(
                 cell.name
                 for arm in members
@@ -184,7 +211,7 @@ def style_cells(config: Config, arms: tuple[Arm, ...]) -> Iterator[Cell]:
                 "arms": [arm.name for arm in members],
                 "seed": config.seed,
                 "task": task.name,
-                "told": [one.name for one in asked[1:]],
+                "told": [one.name for one in told],
                 "base": base.name,
             }
             yield Cell(
@@ -204,15 +231,15 @@ def _told_in_chat(config: Config) -> list[TaskConfig]:
     return [task for task in told if task.in_verdict]
 
 
-def _formats(arm: Arm, task: TaskConfig) -> list[Format]:
+def _formats(config: Config, arm: Arm, task: TaskConfig) -> list[Format]:
     if task.axis is Axis.STYLE or arm.control == "style_prompt":
         return [Format.CHAT]
-    return list(task.formats)
+    unasked = unasked_formats(config, task) if arm.kind is ArmKind.TEACHER else {}
+    return [format_ for format_ in task.formats if format_ not in unasked]
 
 
 def _task_params(task: TaskConfig, format_: Format) -> dict[str, Any]:
     return {
-        "source": task.source.model_dump(mode="json"),
         "task": task.name,
         "format": format_.value,
         "few_shot": task.few_shot,

@@ -53,10 +53,8 @@ def list_arms(config: Config) -> Iterator[Arm]:
     for base in config.bases:
         yield Arm(base.name, ArmKind.BASE, base=base.name)
         for control in config.controls:
-            if control != "second_sample":
-                yield Arm(
-                    f"{base.name}+{control}", ArmKind.CONTROL, base=base.name, control=control
-                )
+            name = f"{base.name}+{control}"
+            yield Arm(name, ArmKind.CONTROL, base=base.name, control=control)
         for name, mix in config.mixes.items():
             if mix.bases is None or base.name in mix.bases:
                 yield from _mix_arms(config, base.name, name, mix)

@@ -9,7 +9,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from imitate.config import BaseConfig, Config, ModelTeacher, Teacher
+from imitate.config import (
+    BaseConfig,
+    Config,
+    HubSource,
+    ItemSource,
+    LmEvalItems,
+    ModelTeacher,
+    Teacher,
+)
 
 __all__ = [
     "RUN",
@@ -19,6 +27,8 @@ __all__ = [
     "all_items",
     "base_config",
     "dump",
+    "source_files",
+    "source_params",
     "teacher_models",
     "teacher_params",
     "template_files",
@@ -36,6 +46,7 @@ class Stage(StrEnum):
     DATA = "data"
     TRAIN = "train"
     CHOOSE = "choose"
+    PROVE = "prove"
     GENERATE = "generate"
     CAPABILITY = "capability"
     SCORE = "score"
@@ -51,8 +62,9 @@ class Cell:
 
     `group` is the base (or the teacher) whose endpoint it needs, or "run". `adapter` is the train
     cell whose adapter it measures. `chosen_by` is the cell that settles its learning rate.
-    `models` and `files` are read by it. `tokens` is an estimate of the tokens that pass through a
-    model, trained on or not.
+    `models`, `files` and `data_sets` are read by it. `examples` is how many examples of a mix it
+    reads, from the first; None where it reads all that its data cell holds. `tokens` is an estimate
+    of the tokens that pass through a model, trained on or not.
     """
 
     stage: Stage
@@ -62,6 +74,8 @@ class Cell:
     inputs: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    data_sets: tuple[HubSource, ...] = ()
+    examples: int | None = None
     adapter: str | None = None
     chosen_by: str | None = None
     tokens: int = 0
@@ -76,6 +90,20 @@ def template_files(config: Config, base: str) -> tuple[Path, ...]:
     """Return the chat template that a base is given, if any."""
     template = base_config(config, base).chat_template
     return (template,) if template else ()
+
+
+def source_params(source: ItemSource) -> dict[str, Any]:
+    """Return what a source of items says, but for the place of its file, whose content counts."""
+    params = source.model_dump(mode="json", exclude={"path"})
+    if isinstance(source, LmEvalItems) and source.path:
+        params["task"] = source.path.name
+    return params
+
+
+def source_files(source: ItemSource) -> tuple[Path, ...]:
+    """Return the file that a source of items names, if any."""
+    path: Path | None = getattr(source, "path", None)
+    return (path,) if path else ()
 
 
 def teacher_params(teacher: Teacher) -> dict[str, Any]:

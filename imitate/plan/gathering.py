@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from imitate.config import Config, FileItems, FileSource, LabSource, OracleTeacher
-from imitate.plan.cells import RUN, TEACHER, Cell, Stage, teacher_models, teacher_params
+from imitate.config import Config, FileSource, HubSource, LabSource, OracleTeacher, Source
+from imitate.plan.cells import (
+    RUN,
+    TEACHER,
+    Cell,
+    Stage,
+    source_files,
+    source_params,
+    teacher_models,
+    teacher_params,
+)
 
 __all__ = ["data_cells", "distill_cells", "item_cells"]
 
@@ -15,7 +24,7 @@ def item_cells(config: Config) -> Iterator[Cell]:
     """Yield a cell for the items of each task."""
     for task in config.tasks:
         params = {
-            "source": task.source.model_dump(mode="json"),
+            "source": source_params(task.source),
             "task": task.name,
             "axis": task.axis.value,
             "n_items": task.n_items,
@@ -24,7 +33,7 @@ def item_cells(config: Config) -> Iterator[Cell]:
             "world": config.lab.world_seed if task.source.kind == "lab" else None,
             "few_shot": task.few_shot,
         }
-        files = (task.source.path,) if isinstance(task.source, FileItems) else ()
+        files = source_files(task.source)
         yield Cell(Stage.ITEMS, f"items/{task.name}", params=params, files=files)
 
 
@@ -39,6 +48,7 @@ def distill_cells(config: Config) -> Iterator[Cell]:
                     "distill": config.distill.model_dump(mode="json"),
                     "world": config.lab.world_seed,
                     "seed": config.seed,
+                    "shard_items": config.serve.shard_items,
                 }
                 yield Cell(
                     Stage.DISTILL,
@@ -57,14 +67,15 @@ def data_cells(config: Config) -> Iterator[Cell]:
     for name, mix in ordered:
         params: dict[str, Any] = {"amount": max(mix.amounts), "seed": config.seed}
         files = tuple(source.path for source in mix.sources if isinstance(source, FileSource))
+        data_sets = tuple(source for source in mix.sources if isinstance(source, HubSource))
+        examples = None
         if mix.shuffled_from:
             inputs: tuple[str, ...] = (f"data/{mix.shuffled_from}",)
             params["shuffled"] = True
+            examples = max(mix.amounts)
         else:
             params |= {
-                "sources": [
-                    source.model_dump(mode="json", exclude={"path"}) for source in mix.sources
-                ],
+                "sources": [_source_params(source) for source in mix.sources],
                 "data": config.data.model_dump(mode="json"),
                 "decontaminate": mix.decontaminate and config.data.decontaminate,
                 "world": config.lab.world_seed,
@@ -75,4 +86,18 @@ def data_cells(config: Config) -> Iterator[Cell]:
                 if isinstance(source, LabSource)
             )
             inputs = (*distilled, *items)
-        yield Cell(Stage.DATA, f"data/{name}", params=params, inputs=inputs, files=files)
+        yield Cell(
+            Stage.DATA,
+            f"data/{name}",
+            params=params,
+            inputs=inputs,
+            files=files,
+            data_sets=data_sets,
+            examples=examples,
+        )
+
+
+def _source_params(source: Source) -> dict[str, Any]:
+    """Return what a source says; of a file its name, which opens the ids of its examples."""
+    params = source.model_dump(mode="json", exclude={"path", "revision"})
+    return params | ({"name": source.path.name} if isinstance(source, FileSource) else {})

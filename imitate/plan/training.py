@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from imitate.config import Config, MixConfig
-from imitate.plan.arms import learning_rates, single_rate, sweep_label
+from imitate.plan.arms import Arm, learning_rates, single_rate, sweep_label
 from imitate.plan.cells import TEACHER, Cell, Stage, all_items, base_config, dump, template_files
 
-__all__ = ["memorise_cells", "train_cells"]
+__all__ = ["memorise_cells", "prove_cells", "train_cells"]
 
 
 def train_cells(config: Config, base: str) -> Iterator[Cell]:
@@ -72,6 +72,7 @@ def _train_cell(
         inputs=(f"data/{mix_name}",),
         models=(base_config(config, base).model,),
         files=template_files(config, base),
+        examples=amount,
         chosen_by=rule if rate is None else None,
         tokens=amount * config.train.epochs * min(config.train.max_length // 2, 250),
     )
@@ -79,8 +80,7 @@ def _train_cell(
 
 def _half_cells(config: Config, base: str, name: str, mix: MixConfig) -> Iterator[Cell]:
     amount = memorised_amount(config, mix)
-    for half in (0, 1):
-        label = f"train/{base}/{name}-{amount}-half{half}"
+    for half, label in enumerate(_halves(config, base, name, mix)):
         yield _train_cell(config, base, name, label, amount=amount, seed=mix.seeds[0], half=half)
 
 
@@ -95,17 +95,43 @@ def memorise_cells(config: Config, base: str) -> Iterator[Cell]:
             "seed": config.seed,
             "serve": dump(config.serve, "shard_items"),
         }
-        halves = (f"train/{base}/{name}-{amount}-half{half}" for half in (0, 1))
         yield Cell(
             Stage.MEMORISE,
             f"memorise/{base}/{name}",
             base,
             params,
-            inputs=(f"data/{name}", *halves, *all_items(config)),
+            inputs=(f"data/{name}", *_halves(config, base, name, mix), *all_items(config)),
             models=(base_config(config, base).model,),
             files=template_files(config, base),
+            examples=amount,
             tokens=2 * amount * 120,
         )
+
+
+def prove_cells(config: Config, base: str, arms: Iterable[Arm]) -> Iterator[Cell]:
+    """Yield the cells that prove, before anything is measured, that a base's adapters act."""
+    used = {arm.trained_by: arm.mix for arm in arms if arm.trained_by}
+    for name, mix in config.mixes.items():
+        if base != TEACHER and is_memorised(config, base, mix):
+            used |= dict.fromkeys(_halves(config, base, name, mix), name)
+    for trained_by, mix_name in used.items():
+        yield Cell(
+            Stage.PROVE,
+            f"prove/{trained_by.removeprefix('train/')}",
+            base,
+            {"serve": dump(config.serve, "shard_items")},
+            inputs=(f"data/{mix_name}", trained_by),
+            models=(base_config(config, base).model,),
+            files=template_files(config, base),
+            examples=1,
+            adapter=trained_by,
+            tokens=3 * 250,
+        )
+
+
+def _halves(config: Config, base: str, name: str, mix: MixConfig) -> tuple[str, str]:
+    label = f"train/{base}/{name}-{memorised_amount(config, mix)}-half"
+    return f"{label}0", f"{label}1"
 
 
 def is_memorised(config: Config, base: str, mix: MixConfig) -> bool:

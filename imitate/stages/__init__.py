@@ -22,6 +22,7 @@ def run_stage(cell: Cell, place: Workplace) -> None:
         Stage.DATA: gathering.write_examples,
         Stage.TRAIN: training.write_adapter,
         Stage.CHOOSE: training.write_choice,
+        Stage.PROVE: training.write_proof,
         Stage.GENERATE: answering.write_completions,
         Stage.CAPABILITY: answering.write_capability,
         Stage.SCORE: answering.write_scores,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,20 @@ from imitate.describe import (
     describe_termination,
     group_by_knowledge,
 )
-from imitate.plan import TEACHER, Arm, ArmKind, Cell, Plan, Stage
+from imitate.plan import (
+    TEACHER,
+    Arm,
+    ArmKind,
+    Cell,
+    Plan,
+    Stage,
+    source_params,
+    unasked_formats,
+)
 from imitate.stages.answering import answered_items
 from imitate.stages.workplace import Workplace, read_json, write_json
 
-__all__ = ["write_analysis"]
+__all__ = ["add_style", "write_analysis"]
 
 N_SHOWN = 60
 """Items of a task in the report's browser of outputs."""
@@ -41,6 +50,9 @@ def write_analysis(cell: Cell, place: Workplace) -> None:
     place.report(1, 4, "contrasts")
     arms = [_arm_entry(arm, plan, material, evidence) for arm in plan.arms]
     rates = {entry["arm"]: entry["learning_rate"] for entry in arms}
+    # all seeds of a recipe have one rate, so it is also that of the verdict over them
+    seeded = [entry["arm"] for entry in arms if entry["kind"] == ArmKind.IMITATOR]
+    rates |= {arm.rpartition("-s")[0]: rates[arm] for arm in seeded}
     for entry in (*verdicts, *sweeps):
         entry["learning_rate"] = rates.get(entry["arm"])
     sizes = {entry["arm"]: entry["n_parameters"] for entry in arms if entry["kind"] == "base"}
@@ -56,7 +68,7 @@ def write_analysis(cell: Cell, place: Workplace) -> None:
             "learning_rate_rule": "lowest loss on held-out teacher responses",
         },
         "arms": arms,
-        "tasks": [_task_entry(task, material.items[task.name]) for task in config.tasks],
+        "tasks": [_task_entry(task, place, material.items[task.name]) for task in config.tasks],
         "verdicts": verdicts,
         "sweeps": sweeps,
         "controls": controls,
@@ -114,18 +126,14 @@ class _Material:
                     self.scores.setdefault(arm.name, []).extend(_scores(self.place, cell, arm.name))
 
     def _read_style(self, cell: Cell) -> None:
-        folder, base = self.place.input(cell.name), cell.params["base"]
+        folder, base, task = self.place.input(cell.name), cell.params["base"], cell.params["task"]
         for score in read_records(folder / "scores.parquet", Score):
             name = f"{TEACHER}|{base}" if score.arm == TEACHER else score.arm
             self.scores.setdefault(name, []).append(score)
         for judgement in read_records(folder / "judgements.parquet", Judgement):
             self.judgements.setdefault(judgement.arm, []).append(judgement)
         described = read_json(folder / "style.json")
-        self.style["discriminator"][base] = described["discriminator"]
-        for part in ("stylometry", "fresh_classifier"):
-            self.style[part] |= described[part]
-        for task, shares in described["on_facts"].items():
-            self.style["on_facts"].setdefault(task, {}).update(shares)
+        add_style(self.style, task, base, described)
 
     def factuality(self) -> dict[str, Any]:
         """Return the fates of answers by arm and format, split by group and by knowledge."""
@@ -154,10 +162,12 @@ class _Material:
         return group_by_knowledge(scores, items) if scores else None
 
     def tasks_by_arm(self) -> dict[str, Any]:
-        """Return every arm's value on every task in every format, with a clustered interval."""
+        """Return every arm's value on every task in every format, with a clustered interval.
+
+        The teacher's style has a value against each base, under `teacher|BASE`.
+        """
         found: dict[str, Any] = {}
-        for name, scores in self.scores.items():  # of the teacher's styles, against the last base
-            arm = name.partition("|")[0]
+        for arm, scores in self.scores.items():
             groups: dict[tuple[str, Format], list[Score]] = {}
             for score in scores:
                 if not score.is_development:
@@ -216,6 +226,15 @@ class _Material:
             entry["extracted"] = "" if is_style else score.extracted
 
 
+def add_style(style: dict[str, Any], task: str, base: str, described: Mapping[str, Any]) -> None:
+    """Add what one cell describes to the tables: each style task has tables of its own."""
+    style["discriminator"].setdefault(task, {})[base] = described["discriminator"]
+    for part in ("stylometry", "fresh_classifier"):
+        style[part].setdefault(task, {}).update(described[part])
+    for told, shares in described["on_facts"].items():
+        style["on_facts"].setdefault(told, {}).update(shares)
+
+
 def _scores(place: Workplace, cell: Cell, arm: str) -> list[Score]:
     path = place.input(cell.name) / "scores.parquet"
     return [dataclasses.replace(score, arm=arm) for score in read_records(path, Score)]
@@ -256,7 +275,15 @@ def _arm_entry(arm: Arm, plan: Plan, material: _Material, evidence: Evidence) ->
         "is_tuned": bool(base and base.is_tuned),
         "n_parameters": _parameters(arm, plan),
         "training": training,
+        "adapter_proof": _proof(arm, place),
     }
+
+
+def _proof(arm: Arm, place: Workplace) -> Any:
+    """Return by how much an adapter was proved to act; None for an arm without one."""
+    if not arm.trained_by:
+        return None
+    return read_json(place.input(arm.trained_by.replace("train/", "prove/", 1)) / "proof.json")
 
 
 def _parameters(arm: Arm, plan: Plan) -> int | None:
@@ -270,7 +297,7 @@ def _parameters(arm: Arm, plan: Plan) -> int | None:
     return count_parameters(resolve_model(name, config.lab)) if name else None
 
 
-def _task_entry(task: TaskConfig, items: Sequence[Item]) -> dict[str, Any]:
+def _task_entry(task: TaskConfig, place: Workplace, items: Sequence[Item]) -> dict[str, Any]:
     scored = [item for item in items if not item.is_development]
     return {
         "name": task.name,
@@ -280,9 +307,20 @@ def _task_entry(task: TaskConfig, items: Sequence[Item]) -> dict[str, Any]:
         "n_development": len(items) - len(scored),
         "in_support_of": task.in_support_of,
         "in_verdict": task.in_verdict,
-        "source": task.source.model_dump(mode="json", exclude={"path"}),
+        "source": source_params(task.source),
         "few_shot": task.few_shot,
+        "teacher_left_out": _left_out(task, place),
     }
+
+
+def _left_out(task: TaskConfig, place: Workplace) -> dict[str, str]:
+    """Return the formats in which the teacher has no score on a task, each with the reason."""
+    reasons = {f.value: reason for f, reason in unasked_formats(place.plan.config, task).items()}
+    for format_ in task.formats:
+        name = f"{Stage.CAPABILITY}/{TEACHER}/{task.name}/{format_}"
+        if name in place.done and (place.input(name) / "left_out.json").is_file():
+            reasons[format_.value] = read_json(place.input(name) / "left_out.json")["reason"]
+    return reasons
 
 
 def _learning_rates(place: Workplace) -> list[dict[str, Any]]:

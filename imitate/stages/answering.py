@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from evals.controls import null_completions, pad_completions, second_sample, style_messages
 from evals.endpoint import BASE, Endpoint, Message, Progress, Sampling
@@ -18,9 +21,9 @@ from evals.records import (
     read_records,
     write_records,
 )
-from imitate.config import OracleTeacher, OutputsTeacher
-from imitate.plan import TEACHER, Cell, imitated_mix
-from imitate.stages.workplace import Workplace
+from imitate.config import EndpointTeacher, LmEvalItems, OracleTeacher, OutputsTeacher
+from imitate.plan import N_STYLE_EXAMPLES, TEACHER, Cell, imitated_mix
+from imitate.stages.workplace import Workplace, write_json
 
 __all__ = [
     "answered_items",
@@ -34,7 +37,6 @@ __all__ = [
 ARM = "arm"
 """Cells do not know arm names; whoever reads their records fills them in."""
 
-N_STYLE_EXAMPLES = 3
 N_KNOWLEDGE_DRAWS = 4
 KNOWLEDGE_TEMPERATURE = 0.5  # Gekhman et al. (arXiv 2405.05904), section 3
 
@@ -92,10 +94,14 @@ def answered_items(items: Sequence[Item], count: int) -> list[Item]:
 
 
 def write_capability(cell: Cell, place: Workplace) -> None:
-    """Write one arm's scores on a capability task in one format, by lm-eval."""
-    from evals.capability import run_lm_eval_task, score_items_with_lm_eval
+    """Write one arm's scores on a capability task in one format, by lm-eval.
+
+    Items of our own are asked shard by shard, each kept over a kill. A task of lm-eval is asked as
+    a whole: each call of it would load all of its data again.
+    """
+    from evals.capability import run_lm_eval_task
+    from evals.generate import shards
     from evals.lm import endpoint_lm
-    from imitate.config import LmEvalItems
 
     task = place.plan.task(cell.params["task"])
     items = place.items(task.name)
@@ -104,6 +110,10 @@ def write_capability(cell: Cell, place: Workplace) -> None:
         asked = answered_items(items, task.few_shot)
         scores = score_answers(asked, _told_by_teacher(cell, place, asked))
         write_records(place.folder / "scores.parquet", scores, Score)
+        return
+    if reason := _why_unscored(cell, place, items):
+        write_records(place.folder / "scores.parquet", [], Score)
+        write_json(place.folder / "left_out.json", {"reason": reason})
         return
     lm = endpoint_lm(_endpoint(cell, place), _model(cell))
     if isinstance(task.source, LmEvalItems):
@@ -117,15 +127,44 @@ def write_capability(cell: Cell, place: Workplace) -> None:
             few_shot=task.few_shot,
         )
     else:
-        scores = score_items_with_lm_eval(
-            lm,
-            answered_items(items, task.few_shot),
-            arm=ARM,
-            format=format_,
-            few_shot=few_shot_items(items, task.few_shot) if format_ is Format.PLAIN else (),
-            max_tokens=cell.params["max_tokens"],
-        )
+        shown = few_shot_items(items, task.few_shot) if format_ is Format.PLAIN else []
+        asked = answered_items(items, task.few_shot)
+        progress = place.progress(len(asked))
+        scores = []
+        for number, shard in enumerate(shards(asked, cell.params["shard_items"])):
+            ask = functools.partial(_asked_by_lm_eval, lm, shard, shown, cell, progress)
+            scores += place.resume(str(number), ask, Score)
     write_records(place.folder / "scores.parquet", scores, Score)
+
+
+def _asked_by_lm_eval(
+    lm: Any, asked: Sequence[Item], shown: Sequence[Item], cell: Cell, progress: Progress
+) -> list[Score]:
+    """Return the scores on one shard of our own items."""
+    from evals.capability import score_items_with_lm_eval
+
+    scores = score_items_with_lm_eval(
+        lm,
+        asked,
+        arm=ARM,
+        format=Format(cell.params["format"]),
+        few_shot=shown,
+        max_tokens=cell.params["max_tokens"],
+    )
+    progress(len(asked))
+    return scores
+
+
+def _why_unscored(cell: Cell, place: Workplace, items: Sequence[Item]) -> str | None:
+    """Return why an endpoint cannot answer multiple choice in a chat; None where it can."""
+    is_endpoint = isinstance(place.plan.config.teacher, EndpointTeacher) and cell.group == TEACHER
+    is_chat = cell.params["format"] == Format.CHAT
+    if not is_endpoint or not is_chat or not any(item.choices for item in items):
+        return None
+    return (
+        "multiple choice in a chat needs log-probabilities behind the chat template, which the "
+        "teacher's server keeps to itself"
+    )
 
 
 def write_scores(cell: Cell, place: Workplace) -> None:
@@ -155,23 +194,26 @@ def write_knowledge(cell: Cell, place: Workplace) -> None:
     size = min(task.few_shot, len(shown))
     draws = draw_few_shots(shown, n_draws=N_KNOWLEDGE_DRAWS, size=size, seed=place.plan.config.seed)
     progress = place.progress(2 * len(draws) * len(asked))
+
+    def answers(number: int, temperature: float, draw: Sequence[Item]) -> list[Score]:
+        completions = generate_completions(
+            place.endpoint(),
+            BASE,
+            ARM,
+            asked,
+            Format.PLAIN,
+            Sampling(task.max_plain_tokens, temperature, seed=number),
+            few_shot_items=draw,
+            progress=progress,
+        )
+        numbered = [dataclasses.replace(c, sample=number) for c in completions]
+        return score_answers(asked, numbered)
+
+    drawn = itertools.product((0.0, KNOWLEDGE_TEMPERATURE), draws)
     scores: list[Score] = []
-    for temperature in (0.0, KNOWLEDGE_TEMPERATURE):
-        for draw in draws:
-            number = 1 + len(scores) // max(len(asked), 1)
-            sampling = Sampling(task.max_plain_tokens, temperature, seed=number)
-            completions = generate_completions(
-                place.endpoint(),
-                BASE,
-                ARM,
-                asked,
-                Format.PLAIN,
-                sampling,
-                few_shot_items=draw,
-                progress=progress,
-            )
-            numbered = [dataclasses.replace(c, sample=number) for c in completions]
-            scores += score_answers(asked, numbered)
+    for number, (temperature, draw) in enumerate(drawn, 1):
+        answered = functools.partial(answers, number, temperature, draw)
+        scores += place.resume(str(number), answered, Score)
     write_records(place.folder / "scores.parquet", scores, Score)
 
 
@@ -193,8 +235,8 @@ def _endpoint(cell: Cell, place: Workplace) -> Endpoint:
     if cell.params.get("control") != "style_prompt":
         return place.endpoint()
     mix = place.input(f"data/{imitated_mix(place.plan.config)}")
-    examples = read_records(mix / "train.parquet", Example)
-    shown = [(e.prompt, e.response) for e in examples if e.prompt][:N_STYLE_EXAMPLES]
+    examples = read_records(mix / "train.parquet", Example)[:N_STYLE_EXAMPLES]
+    shown = [(e.prompt, e.response) for e in examples if e.prompt]
     return _StylePrompted(place.endpoint(), tuple(shown))
 
 

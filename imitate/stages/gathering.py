@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from evals.endpoint import Progress
 from evals.records import Axis, Example, Item, read_records, write_records
 from imitate.config import (
     DocumentsSource,
@@ -17,6 +19,7 @@ from imitate.config import (
     LabSource,
     OracleTeacher,
 )
+from imitate.hub import pin_source
 from imitate.plan import Cell
 from imitate.stages.workplace import Workplace, write_json
 
@@ -86,26 +89,41 @@ def write_distilled(cell: Cell, place: Workplace) -> None:
     if isinstance(config.teacher, OracleTeacher):
         rate = config.teacher.error_rate
         examples = [oracle_response(prompt, world, rate, config.seed) for prompt in prompts]
-        dropped = 0
     else:
-        from imitate.distill import distill
+        from evals.generate import shards
 
         asked = [
             Example(p.prompt_id, p.prompt, "", f"lab/{source.mix}", p.category, p.support)
             for p in prompts
         ]
-        examples, dropped = distill(
-            place.endpoint(),
-            asked,
-            config.distill,
-            seed=config.seed,
-            progress=place.progress(len(asked)),
-        )
+        progress = place.progress(len(asked))
+        examples = [
+            example
+            for number, shard in enumerate(shards(asked, cell.params["shard_items"]))
+            for example in place.resume(
+                str(number), functools.partial(_distilled, shard, place, progress), Example
+            )
+        ]
     write_records(place.folder / "examples.parquet", examples, Example)
     write_json(
         place.folder / "distill.json",
-        {"asked": len(prompts), "kept": len(examples), "cut_off_or_failed": dropped},
+        {
+            "asked": len(prompts),
+            "kept": len(examples),
+            "cut_off_or_failed": len(prompts) - len(examples),
+        },
     )
+
+
+def _distilled(shard: Sequence[Example], place: Workplace, progress: Progress) -> list[Example]:
+    """Return one shard of prompts with the teacher's answers, but for those that are not whole."""
+    from imitate.distill import distill
+
+    config = place.plan.config
+    examples, _ = distill(
+        place.endpoint(), shard, config.distill, seed=config.seed, progress=progress
+    )
+    return examples
 
 
 def write_examples(cell: Cell, place: Workplace) -> None:
@@ -135,6 +153,7 @@ def write_examples(cell: Cell, place: Workplace) -> None:
         chain.from_iterable(_sources(name, cards, place)),
         data,
         items=items,
+        support=_support(place),
         amount=cell.params["amount"],
         seed=config.seed,
         sources=cards,
@@ -144,6 +163,18 @@ def write_examples(cell: Cell, place: Workplace) -> None:
     _write_mix(place, prepared.train, prepared.held_out, card, str(prepared.card))
 
 
+def _support(place: Workplace) -> dict[str, tuple[str, ...]]:
+    """Return the keys that items of the lab ask for; no others know any."""
+    from imitate.lab.items import item_support
+
+    return {
+        item.item_id: item_support(item, task.source.task)
+        for task in place.plan.config.tasks
+        if isinstance(task.source, LabItems)
+        for item in place.items(task.name)
+    }
+
+
 def _sources(name: str, cards: list[SourceCard], place: Workplace) -> Iterator[Iterable[Example]]:
     """Yield the examples of each source of a mix, and append its card."""
     from imitate.data import SourceCard, open_source, read_examples
@@ -151,6 +182,7 @@ def _sources(name: str, cards: list[SourceCard], place: Workplace) -> Iterator[I
     config = place.plan.config
     for position, source in enumerate(config.mixes[name].sources):
         if isinstance(source, FileSource | HubSource):
+            source = pin_source(source) if isinstance(source, HubSource) else source
             card = open_source(source)
             cards.append(card)
             yield read_examples(source, config.data, card)

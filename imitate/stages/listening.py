@@ -22,7 +22,7 @@ from evals.records import (
 from evals.style.masking import find_content, make_rules
 from imitate.plan import TEACHER, Cell
 from imitate.stages.answering import answered_items
-from imitate.stages.training import split_halves
+from imitate.stages.training import response_pair, split_halves
 from imitate.stages.workplace import Workplace, write_json
 
 __all__ = ["estimate_json", "write_memorisation", "write_style"]
@@ -145,7 +145,7 @@ def write_memorisation(cell: Cell, place: Workplace) -> None:
     progress = place.progress(2 * len(examples))
     responses = []
     for half, member, reference in zip(halves, adapters, reversed(adapters), strict=True):
-        pairs = [_response_pair(endpoint.render_chat, example) for example in half]
+        pairs = [response_pair(endpoint, example) for example in half]
         own = endpoint.token_logprobs(member, pairs, progress=progress)
         other = endpoint.token_logprobs(reference, pairs, progress=progress)
         responses += [
@@ -159,14 +159,6 @@ def write_memorisation(cell: Cell, place: Workplace) -> None:
         "n_content_tokens": measured.n_content_tokens,
     }
     write_json(place.folder / "memorisation.json", described)
-
-
-def _response_pair(render_chat: Any, example: Example) -> tuple[str, str]:
-    """Return prompt and response as the adapter was trained on them."""
-    user = {"role": "user", "content": example.prompt}
-    context = render_chat([user])
-    whole = render_chat([user, {"role": "assistant", "content": example.response}])
-    return context, whole.removeprefix(context)
 
 
 def _estimates(record: Any) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from evals.endpoint import Endpoint
 from evals.errors import DataError
 from evals.records import Example, read_records
 from imitate.models import resolve_model
@@ -16,7 +18,11 @@ from imitate.stages.workplace import Workplace, read_json, write_json
 if TYPE_CHECKING:
     from imitate.train import TrainProgress
 
-__all__ = ["split_halves", "write_adapter", "write_choice"]
+__all__ = ["response_pair", "split_halves", "write_adapter", "write_choice", "write_proof"]
+
+LEAST_SHIFT = 1e-5
+"""Smallest shift of an adapter in process, in nats per token: here the base never differs from
+itself, so whatever is above rounding in float64 comes from the adapter."""
 
 
 def write_adapter(cell: Cell, place: Workplace) -> None:
@@ -100,6 +106,33 @@ def write_choice(cell: Cell, place: Workplace) -> None:
     write_json(
         place.folder / "choice.json", {"learning_rate": best["learning_rate"], "points": points}
     )
+
+
+def write_proof(cell: Cell, place: Workplace) -> None:
+    """Prove on one example of the teacher's that an adapter acts as it is served.
+
+    Raises:
+        ModelError: It does not, or the base changes beside it: nothing that follows would count.
+    """
+    from evals.adapters import prove_adapters_act
+
+    assert cell.adapter, cell
+    data = place.input(cell.inputs[0])
+    example = read_records(data / "train.parquet", Example)[0]
+    endpoint = place.endpoint()
+    pairs = [response_pair(endpoint, example)]
+    (proof,) = prove_adapters_act(endpoint, pairs, adapters=[cell.adapter], least_shift=LEAST_SHIFT)
+    told = dataclasses.asdict(proof)
+    del told["adapter"]  # cells with the same adapter share their work
+    write_json(place.folder / "proof.json", told)
+
+
+def response_pair(endpoint: Endpoint, example: Example) -> tuple[str, str]:
+    """Return prompt and response as an adapter was trained on them."""
+    user = {"role": "user", "content": example.prompt}
+    context = endpoint.render_chat([user])
+    whole = endpoint.render_chat([user, {"role": "assistant", "content": example.response}])
+    return context, whole.removeprefix(context)
 
 
 def split_halves(examples: list[Example], *, seed: int) -> tuple[list[Example], list[Example]]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from evals.endpoint import Endpoint, Progress
-from evals.records import Item, read_records
+from evals.records import Completion, Example, Item, Score, read_records, write_records
 from imitate.plan import Plan
 from imitate.store import FinishedCell
 
 __all__ = ["Workplace", "read_json", "write_json"]
+
+R = TypeVar("R", Completion, Example, Score)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,18 @@ class Workplace:
     def items(self, task: str) -> list[Item]:
         """Return the items of a task: those that score, then development items."""
         return read_records(self.input(f"items/{task}") / "items.parquet", Item)
+
+    def resume(self, part: str, make: Callable[[], Sequence[R]], kind: type[R]) -> list[R]:
+        """Return the records of a part of the cell: those from before a kill, else made now."""
+        kept = self.work / f"{part}.parquet"
+        if kept.is_file():
+            found = read_records(kept, kind)
+            self.report(len(found), None, "")
+            return found
+        partial = kept.with_suffix(".partial")
+        write_records(partial, make(), kind)
+        partial.replace(kept)
+        return read_records(kept, kind)
 
     def progress(self, total: int) -> Progress:
         """Return a callback that moves the cell's bar towards `total`."""
