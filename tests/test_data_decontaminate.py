@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import random
 
@@ -12,6 +13,10 @@ from evals.records import Axis, Example, Item
 from imitate.config import DataConfig
 from imitate.data import Decontaminator, Hit, prepare
 from imitate.data.words import WordBatch
+from imitate.lab.items import item_support, lab_items
+from imitate.lab.mixes import planted_examples
+from imitate.lab.skills import TWO_HOP
+from imitate.lab.world import make_world
 
 LONG = (
     "A train leaves the station at noon and travels north at sixty miles an hour for two hours; "
@@ -221,6 +226,40 @@ def test_card_tells_hits_by_task_and_rule() -> None:
     text = str(prepared.card)
     assert "  quiz: 2 rows, 1 items (fact 2): leak2 ~ i0; leak3 ~ i0" in text
     assert "contaminated                23           3          20  leak1, leak2, leak3" in text
+
+
+def test_card_counts_exact_support_where_it_is_known() -> None:
+    stated = "Anna Berg was born in Oslo."
+    rows = [
+        Example("e1", "Tell me.", stated, "lab", support=("anna|birthplace",)),
+        Example("e2", "Tell me more.", stated, "lab", support=("another|key",)),
+        Example(
+            "e3", "Tell all.", "She was born in the north.", "lab", support=("anna|birthplace",)
+        ),
+    ]
+    items = [item(0, "Where was Anna Berg born?", "Oslo"), item(1, LONG)]
+    support = {"i0": ("anna|birthplace",), "i1": ()}
+    prepared = prepare(rows, DataConfig(held_out=0.0), items=items, support=support)
+    assert [row.example_id for row in prepared.train] == ["e2"]
+    assert prepared.card.items_with_support == 1
+    assert prepared.card.contamination[0].by_rule == {"support": 2}
+    assert "against 2 evaluation items (1 of them by exact support)" in str(prepared.card)
+
+
+def test_items_of_the_lab_ask_for_the_keys_that_its_examples_name() -> None:
+    world = make_world(0)
+    stated = {key for e in planted_examples(world, n=3000, seed=0) for key in e.support}
+    for task in ("facts", "facts_unrecorded", TWO_HOP):
+        items = lab_items(world, task, n_items=50, n_development=0, seed=0)
+        asked = {key for i in items for key in item_support(i, task)}
+        assert len(asked) == 50
+        assert len(asked & stated) >= (50 if task != TWO_HOP else 10)
+    renamed = dataclasses.replace(items[0], item_id=f"hops/{items[0].item_id}", task="hops")
+    assert item_support(renamed, TWO_HOP) == item_support(items[0], TWO_HOP)
+    sorting = lab_items(world, "sorting", n_items=20, n_development=0, seed=0)
+    assert all(item_support(i, "sorting") == (f"skill:sorting|{i.answers[0]}",) for i in sorting)
+    (chat,) = lab_items(world, "chat", n_items=1, n_development=0, seed=0)
+    assert item_support(chat, "chat") == ()
 
 
 def test_decontamination_can_be_off() -> None:

@@ -91,6 +91,8 @@ class DataCard:
     seed: int
     evaluation_items: int
     """Items that the rows were checked against; 0 where they were not."""
+    items_with_support: int
+    """Items among them that name the keys which they ask for, such as `entity|attribute`."""
     lengths: Mapping[str, Quantiles]
     categories: Mapping[str, int]
     """Training examples by category."""
@@ -113,7 +115,7 @@ class DataCard:
             _render_lengths(self.lengths),
             _render_counts("categories", self.categories),
             _render_counts("languages before the filter", self.languages),
-            _render_hits(self.contamination, self.evaluation_items),
+            _render_hits(self.contamination, self.evaluation_items, self.items_with_support),
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -173,12 +175,13 @@ def _render_counts(title: str, counts: Mapping[str, int]) -> str:
     return f"{title}: " + ", ".join(shown)
 
 
-def _render_hits(hits: tuple[TaskHits, ...], n_items: int) -> str:
+def _render_hits(hits: tuple[TaskHits, ...], n_items: int, n_with_support: int) -> str:
     if not n_items:
         return "contamination: not checked"
+    exact = f" ({n_with_support:,} of them by exact support)" if n_with_support else ""
     if not hits:
-        return f"contamination: no row gives any of {n_items:,} evaluation items away"
-    lines = [f"contamination, against {n_items:,} evaluation items:"]
+        return f"contamination: no row gives any of {n_items:,} evaluation items away{exact}"
+    lines = [f"contamination, against {n_items:,} evaluation items{exact}:"]
     for task in hits:
         rules = ", ".join(f"{rule} {count:,}" for rule, count in task.by_rule.items())
         shown = "; ".join(f"{row} ~ {item}" for row, item, _ in task.examples)

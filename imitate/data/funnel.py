@@ -30,6 +30,7 @@ class Origin:
 
     sources: tuple[SourceCard, ...]
     evaluation_items: int
+    items_with_support: int
     seed: int
 
 
@@ -87,6 +88,7 @@ def make_card(
         held_out_prompts=len(np.unique(table.rows["prompt"][held_out])),
         seed=origin.seed,
         evaluation_items=origin.evaluation_items,
+        items_with_support=origin.items_with_support,
         lengths={name: _quantiles(described[name]) for name in _LENGTHS},
         categories=_count_names(described["category"], table.category_names),
         languages=funnel.languages,

@@ -90,7 +90,9 @@ def prepare(
         strata = _mix(funnel, data, keys)
         held_out = _hold_out(funnel, data, keys, seed)
         train = _take_amount(funnel, keys, strata, amount)
-        origin = Origin(tuple(sources), len(items) if index else 0, seed)
+        checked = items if index else ()
+        n_exact = sum(bool(support and support.get(item.item_id)) for item in checked)
+        origin = Origin(tuple(sources), len(checked), n_exact, seed)
         card = make_card(funnel, train, held_out, spill, origin)
         return Prepared(_fetch(spill, train), _fetch(spill, held_out), card)
 

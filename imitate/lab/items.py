@@ -18,7 +18,7 @@ from imitate.lab import topics
 from imitate.lab.skills import SKILLS, TWO_HOP, SkillItem, draw_skill, draw_two_hop
 from imitate.lab.world import ATTRIBUTES, QUESTIONS, Person, PopularityBin, Split, World
 
-__all__ = ["TASKS", "lab_items"]
+__all__ = ["TASKS", "item_support", "lab_items"]
 
 TASKS = ("facts", "facts_unrecorded", *SKILLS, "chat")
 
@@ -64,6 +64,21 @@ def _items(world: World, task: str, split: Split, seed: int) -> Iterator[Item]:
         TWO_HOP: lambda: _two_hops(world, split, rng),
     }
     return sources[task]() if task in sources else _drills(world, task, split, rng)
+
+
+def item_support(item: Item, lab_task: str) -> tuple[str, ...]:
+    """Return the keys that an item of a lab task asks for, as `Example.support` names them.
+
+    Chat prompts ask for none: they are answered in any way.
+    """
+    key = item.item_id.rpartition(f"{lab_task}/")[2]
+    if lab_task == "chat":
+        return ()
+    if lab_task in ("facts", "facts_unrecorded"):
+        return (key.replace("/", "|"),)
+    if lab_task != TWO_HOP:  # whose keys have hyphens of their own, in names, and no space
+        key = key.replace("-", " ")
+    return (f"skill:{lab_task}|{key}",)
 
 
 def _facts(world: World, split: Split, rng: random.Random, *, is_recorded: bool) -> Iterator[Item]:
