@@ -274,44 +274,71 @@ def _lower_first(text: str) -> str:
 
 
 _HEADLINES = {
-    VerdictWord.STYLE_ONLY: "gave {bases} the teacher's style and no more substance",
-    VerdictWord.STYLE_ONLY_WITH_LOSS: "gave {bases} the teacher's style and less substance",
-    VerdictWord.CLOSED_BOTH: "closed the gap in style and in substance for {bases}",
-    VerdictWord.PARTLY: "gave {bases} the teacher's style and some substance",
-    VerdictWord.SUBSTANCE_ONLY: "gave {bases} substance without the teacher's style",
-    VerdictWord.NEITHER: "gave {bases} neither the teacher's style nor substance",
-    VerdictWord.UNRESOLVED: "is undecided for {bases}",
+    VerdictWord.STYLE_ONLY: "gave the teacher's style and no more substance",
+    VerdictWord.STYLE_ONLY_WITH_LOSS: "gave the teacher's style and less substance",
+    VerdictWord.CLOSED_BOTH: "closed the gap in style and in substance",
+    VerdictWord.PARTLY: "gave the teacher's style and some substance",
+    VerdictWord.SUBSTANCE_ONLY: "gave substance without the teacher's style",
+    VerdictWord.NEITHER: "gave neither the teacher's style nor substance",
+    VerdictWord.UNRESOLVED: "is undecided",
 }
+_NAMED = 2
+_TOLD = 3
 
 
 def headline(verdicts: Sequence[Mapping[str, Any]]) -> str:
-    """Return what each mix did at its largest amount, in words; controls stay out of it."""
-    told = []
-    mixes = dict.fromkeys(v["mix"] for v in verdicts if not (v["is_control"] or v["is_planted"]))
-    for mix in mixes:
-        mine = [v for v in verdicts if v["mix"] == mix]
-        amount = max(v["amount"] for v in mine)
-        bases: dict[str, list[str]] = {}
-        for entry in mine:
-            is_recipe = entry["seed"] is None or _is_only_seed(entry, mine)
-            if entry["amount"] == amount and is_recipe:
-                bases.setdefault(entry["verdict"], []).append(entry["base"])
-        parts = [
-            _HEADLINES[VerdictWord(word)].format(bases=_listed(names))
-            for word, names in bases.items()
+    """Return in one sentence what imitating did, each mix at its largest amount.
+
+    Mixes stand together by verdict, the most frequent verdict first; a base is named where a mix
+    did not do the same for all. At most two are named to a verdict, and three verdicts: the rest is
+    counted. Controls stay out of it.
+    """
+    largest = _at_largest_amount(verdicts)
+    bases: dict[str, list[str]] = {}
+    by_word: dict[str, dict[str, list[str]]] = {}
+    for entry in largest:
+        bases.setdefault(entry["mix"], []).append(entry["base"])
+        by_word.setdefault(entry["verdict"], {}).setdefault(entry["mix"], []).append(entry["base"])
+    if not largest:
+        return ""
+    words = sorted(by_word, key=lambda word: -sum(map(len, by_word[word].values())))
+    clauses: list[str] = []
+    for word in words[:_TOLD]:
+        mixes = [
+            mix if mine == bases[mix] else f"{mix} ({', '.join(mine)})"
+            for mix, mine in by_word[word].items()
         ]
-        told.append(f"Imitating on {mix} ({amount:,} examples) {'; it '.join(parts)}.")
-    return " ".join(told)
+        it = " it" if clauses else ""
+        clauses.append(f"on {_listed(mixes)}{it} {_HEADLINES[VerdictWord(word)]}")
+    n_others = sum(len(by_word[word]) for word in words[_TOLD:])
+    if n_others:
+        clauses.append(f"{n_others} more came out otherwise")
+    return f"Imitating {'; '.join(clauses)}."
+
+
+def _at_largest_amount(verdicts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return one verdict for each mix and base: on the recipe, where it has several seeds."""
+    proper = [v for v in verdicts if not (v["is_control"] or v["is_planted"])]
+    amounts = {v["mix"]: max(w["amount"] for w in proper if w["mix"] == v["mix"]) for v in proper}
+    return [
+        entry
+        for entry in proper
+        if entry["amount"] == amounts[entry["mix"]]
+        and (entry["seed"] is None or _is_only_seed(entry, proper))
+    ]
 
 
 def _listed(names: Sequence[str]) -> str:
-    *before, last = names
+    shown = list(names[:_NAMED])
+    if len(names) > _NAMED:
+        shown.append(f"{len(names) - _NAMED} more")
+    *before, last = shown
     return f"{', '.join(before)} and {last}" if before else last
 
 
 def _is_only_seed(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> bool:
-    key = (entry["base"], entry["amount"])
-    return sum((other["base"], other["amount"]) == key for other in entries) == 1
+    key = (entry["base"], entry["mix"], entry["amount"])
+    return sum((other["base"], other["mix"], other["amount"]) == key for other in entries) == 1
 
 
 # --- controls and contrasts -----------------------------------------------------------------------

@@ -177,10 +177,39 @@ def test_slopes_over_data_and_size_are_named_and_corrected(evidence: Evidence) -
     assert all(claim["p_holm"] >= claim["p"] for claim in slopes["broad"]["factuality"])
 
 
-def test_the_headline_tells_each_mix_at_its_largest_amount(evidence: Evidence) -> None:
+def test_the_headline_tells_mixes_by_verdict(evidence: Evidence) -> None:
     verdicts, _ = analyse_verdicts(evidence)
     told = headline(verdicts)
-    assert told.startswith(
-        "Imitating on broad (400 examples) gave small and medium the teacher's style and no more "
-        "substance. Imitating on local (100 examples) "
+    assert told.startswith("Imitating on broad")
+    assert "gave the teacher's style and no more substance" in told
+    assert "shuffled" not in told
+
+
+def told(*outcomes: tuple[str, str, str]) -> str:
+    """Return the headline of (mix, base, verdict)s, at an amount of 10 and a smaller one."""
+    common = {"seed": 0, "is_control": False, "is_planted": False}
+    verdicts: list[dict[str, Any]] = []
+    for mix, base, verdict in outcomes:
+        verdicts.append({"mix": mix, "base": base, "verdict": verdict, "amount": 10, **common})
+        verdicts.append({"mix": mix, "base": base, "verdict": "partly", "amount": 5, **common})
+    return headline(verdicts)
+
+
+def test_the_headline_names_a_base_where_a_mix_did_not_do_the_same_for_all() -> None:
+    pairs = [("broad", "small"), ("broad", "medium"), ("local", "small")]
+    assert told(*((*pair, "style only") for pair in pairs), ("local", "medium", "unresolved")) == (
+        "Imitating on broad and local (small) gave the teacher's style and no more substance; "
+        "on local (medium) it is undecided."
     )
+
+
+def test_the_headline_of_many_mixes_counts_them() -> None:
+    words = ["style only"] * 9 + ["partly"] * 4 + ["unresolved"] * 3 + ["neither"] * 2
+    outcomes = [(f"mix-{i}", base, word) for i, word in enumerate(words) for base in ("a", "b")]
+    found = told(*outcomes)
+    assert found == (
+        "Imitating on mix-0, mix-1 and 7 more gave the teacher's style and no more substance; "
+        "on mix-9, mix-10 and 2 more it gave the teacher's style and some substance; "
+        "on mix-13, mix-14 and 1 more it is undecided; 2 more came out otherwise."
+    )
+    assert headline([]) == ""
