@@ -118,7 +118,7 @@ def _control_alerts(results: Entry) -> list[str]:
 
 
 def _open_axis_alerts(results: Entry) -> list[str]:
-    """Return one line an axis that says nothing, and a reason, with the arms that share it."""
+    """Return one line for each axis that says nothing, of some imitators or of all."""
     said = []
     entries = recipes(imitators(results))
     for axis, title in AXES.items():
@@ -128,8 +128,12 @@ def _open_axis_alerts(results: Entry) -> list[str]:
             if measured.get("decision") in {"uninformative", "refused"}:
                 reason = (measured.get("reason") or "no reason given").rstrip(".")
                 reasons.setdefault(reason, []).append(entry)
-        for reason, mute in reasons.items():
-            said.append(f"{title} says nothing{_about(mute, entries)}: {reason}.")
+        mute = [entry for group in reasons.values() for entry in group]
+        if len(reasons) == 1:
+            said.append(f"{title} says nothing{_about(mute, entries)}: {next(iter(reasons))}.")
+        elif reasons:
+            told = f"{len(reasons)} reasons, each told with the verdicts"
+            said.append(f"{title} says nothing{_about(mute, entries)}, for {told}.")
     lead = lead_imitator(results)
     for axis in ("style", *SUBSTANCE):
         if lead and axis not in axes_of(lead):

@@ -25,6 +25,7 @@ from test_report_contract import (
 
 from evals.errors import DataError, RecordError
 from reports.render import ReportFiles, write_report
+from reports.text import alerts
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
 
@@ -70,6 +71,12 @@ def test_verdict_is_the_heading_of_both_files(complete: ReportFiles) -> None:
     assert complete.markdown.read_text().startswith(f"# {headline}")
 
 
+def test_long_headline_is_set_smaller(tmp_path: Path) -> None:
+    results = make_small_results()
+    results["headline"] = "Imitating on broad gave the teacher's style and no more substance. " * 3
+    assert '<h1 class="long">Imitating' in page_of(tmp_path, results)
+
+
 def test_scope_of_few_seeds_is_said_at_the_top(complete: ReportFiles) -> None:
     top = complete.html.read_text().partition("</header>")[0]
     assert "Each verdict holds for this adapter" in top
@@ -108,6 +115,15 @@ def test_uninformative_axis_is_named_with_its_reason(tmp_path: Path) -> None:
     top = page_of(tmp_path, results).partition("</header>")[0]
     assert "Factuality says nothing: " in top
     assert "the teacher leads by 3 points only" in top
+
+
+def test_several_reasons_of_a_silent_axis_are_one_line() -> None:
+    results = make_results()
+    for number, verdict in enumerate(results["verdicts"]):
+        verdict["axes"]["factuality"]["decision"] = "uninformative"
+        verdict["axes"]["factuality"]["reason"] = f"the teacher leads by {number} points only"
+    (said,) = (line for line in alerts(results) if line.startswith("Factuality says nothing"))
+    assert said.endswith(" reasons, each told with the verdicts.")
 
 
 def test_every_decision_stands_with_difference_interval_and_n(complete: ReportFiles) -> None:
