@@ -1,0 +1,75 @@
+"""Every schema and every default: what a config file may say, and what it means where it is silent.
+
+A config is frozen once read. Units stand in names or in the line under the field. Reading a file,
+with its overrides and its errors, is `imitate.configfile`.
+"""
+
+from __future__ import annotations
+
+from imitate.config.data import (
+    DataConfig,
+    DocumentsSource,
+    FileSource,
+    HubSource,
+    LabSource,
+    MixConfig,
+    NearDuplicates,
+    Source,
+    TableSource,
+)
+from imitate.config.models import (
+    BaseConfig,
+    DistillConfig,
+    EndpointTeacher,
+    ModelTeacher,
+    OracleTeacher,
+    OutputsTeacher,
+    PublishedTeacher,
+    ServeConfig,
+    Teacher,
+    TrainConfig,
+)
+from imitate.config.tasks import (
+    AnalysisConfig,
+    ControlName,
+    FileItems,
+    ItemSource,
+    LabConfig,
+    LabItems,
+    LmEvalItems,
+    TaskConfig,
+)
+from imitate.config.whole import (
+    Config,
+)
+
+__all__ = [
+    "AnalysisConfig",
+    "BaseConfig",
+    "Config",
+    "ControlName",
+    "DataConfig",
+    "DistillConfig",
+    "DocumentsSource",
+    "EndpointTeacher",
+    "FileItems",
+    "FileSource",
+    "HubSource",
+    "ItemSource",
+    "LabConfig",
+    "LabItems",
+    "LabSource",
+    "LmEvalItems",
+    "MixConfig",
+    "ModelTeacher",
+    "NearDuplicates",
+    "OracleTeacher",
+    "OutputsTeacher",
+    "PublishedTeacher",
+    "ServeConfig",
+    "Source",
+    "TableSource",
+    "TaskConfig",
+    "Teacher",
+    "TrainConfig",
+]

@@ -1,0 +1,177 @@
+"""Bases and teachers: which models, how they are trained, and what runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from imitate.config.section import Name, PositiveInt, Section, Share
+
+__all__ = [
+    "BaseConfig",
+    "DistillConfig",
+    "EndpointTeacher",
+    "ModelTeacher",
+    "OracleTeacher",
+    "OutputsTeacher",
+    "PublishedScore",
+    "PublishedTeacher",
+    "ServeConfig",
+    "Teacher",
+    "TrainConfig",
+]
+
+
+class BaseConfig(Section):
+    """One base model that is fine-tuned and compared."""
+
+    name: Name
+    """The base's name in arms, tables and figures."""
+    model: str
+    """Hub id (`ID@REVISION` pins it), local folder, package-shipped name, or `lab/SIZE`."""
+    chat_template: Path | None = None
+    """Jinja file that replaces the tokenizer's chat template."""
+    is_tuned: bool = False
+    """Whether the starting point is already instruction-tuned: labelled so in the report."""
+
+
+class ModelTeacher(Section):
+    """A model that answers the prompts here."""
+
+    kind: Literal["model"]
+    model: str
+    """Hub id (`ID@REVISION` pins it), local folder, package-shipped name, or `lab/teacher`."""
+
+
+class OracleTeacher(Section):
+    """The lab's truth in the assistant's voice, with a stated error rate."""
+
+    kind: Literal["oracle"]
+    error_rate: Share = 0.0
+    """Share of factual answers that are wrong on purpose."""
+
+
+class EndpointTeacher(Section):
+    """A model behind an OpenAI-compatible server."""
+
+    kind: Literal["endpoint"]
+    url: str
+    """Base URL, such as `http://127.0.0.1:8000/v1`."""
+    model: str
+    """The model's name on that server."""
+    api_key_env: str | None = None
+    """Environment variable that holds the key; the key itself never enters a config."""
+    completions: bool = False
+    """Whether it completes plain text too, with `echo` and `logprobs`; else it is asked in chat."""
+
+
+class PublishedScore(Section):
+    """One published score of the teacher."""
+
+    value: Share
+    """Score in [0, 1]."""
+    n: PositiveInt
+    """Number of items that it was measured on."""
+    source: str
+    """Where it was published."""
+
+
+class OutputsTeacher(Section):
+    """Recorded outputs on the style prompts, and published scores elsewhere."""
+
+    kind: Literal["outputs"]
+    path: Path
+    """JSONL, JSON, CSV or Parquet, gzipped or not, with one output for each style prompt."""
+    prompt_column: str = "prompt"
+    """Column with the prompt, by which outputs are matched to items."""
+    text_column: str = "text"
+    """Column with the output."""
+    scores: dict[str, PublishedScore] = {}
+    """Published score by task name."""
+
+
+class PublishedTeacher(Section):
+    """Published scores only: no output of the teacher is at hand, except what a mix holds."""
+
+    kind: Literal["published"]
+    scores: dict[str, PublishedScore] = {}
+    """Score by task name."""
+
+
+Teacher = Annotated[
+    ModelTeacher | OracleTeacher | EndpointTeacher | OutputsTeacher | PublishedTeacher,
+    Field(discriminator="kind"),
+]
+
+
+class DistillConfig(Section):
+    """How the teacher answers prompts: for imitation data, and on style tasks."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    """Sampling temperature; 0 is greedy."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Nucleus of the distribution that is sampled from."""
+    max_tokens: PositiveInt = 256
+    """Longest response, in tokens; responses that reach it are dropped."""
+
+
+class TrainConfig(Section):
+    """LoRA fine-tuning through TRL, with loss on the response only."""
+
+    learning_rate: float | Annotated[list[float], Field(min_length=1)] = 1e-4
+    """Peak rate; of a list, the one with the lowest loss on held-out teacher responses is used."""
+    epochs: PositiveInt = 1
+    """Passes over the examples."""
+    batch_size: PositiveInt = 32
+    """Examples of one optimiser step on one device."""
+    max_length: PositiveInt = 2048
+    """Longest example, in tokens; longer ones are an error unless `truncate`."""
+    truncate: bool = False
+    """Whether examples longer than `max_length` are cut instead of refused."""
+    lora_rank: PositiveInt = 16
+    """Rank of the adapter."""
+    lora_alpha: PositiveInt = 32
+    """Scale of the adapter, as alpha over rank."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout on the adapter's input."""
+    target_modules: Annotated[list[str], Field(min_length=1)] = [
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    ]
+    """Linear layers that carry the adapter."""
+    warmup_share: Share = 0.03
+    """Share of steps with a linearly rising rate."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """Course of the rate after warm-up."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Weight decay of AdamW."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradient clipping by norm."""
+    checkpoint_steps: PositiveInt = 100
+    """Optimiser steps between checkpoints that a killed run resumes from."""
+    report_to: list[Literal["wandb", "tensorboard", "mlflow"]] = []
+    """Trackers that TRL reports to."""
+    sft: dict[str, Any] = {}
+    """Further fields of `trl.SFTConfig`, passed through."""
+
+
+class ServeConfig(Section):
+    """What runs the models for evaluation."""
+
+    backend: Literal["transformers"] = "transformers"
+    """`transformers`: in process."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Weights of base models; `auto` takes bfloat16 where the hardware computes in it."""
+    batch_tokens: PositiveInt = 16_384
+    """Prompt and answer tokens of one batch at most."""
+    merge_adapters: bool = True
+    """Merge each adapter into a copy in memory, checked against the unmerged one."""
+    shard_items: PositiveInt = 256
+    """Items of one generation shard: what an interrupted run repeats at most."""

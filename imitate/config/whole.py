@@ -1,0 +1,172 @@
+"""The whole config, and what its parts must agree on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from evals.records import Axis
+from imitate.config.data import DataConfig, LabSource, MixConfig
+from imitate.config.models import (
+    BaseConfig,
+    DistillConfig,
+    OracleTeacher,
+    OutputsTeacher,
+    PublishedTeacher,
+    ServeConfig,
+    Teacher,
+    TrainConfig,
+)
+from imitate.config.section import Name, Section
+from imitate.config.tasks import (
+    AnalysisConfig,
+    ControlName,
+    LabConfig,
+    LabItems,
+    MemorisationConfig,
+    TaskConfig,
+)
+
+__all__ = ["Config"]
+
+
+class Config(Section):
+    """One run: what is trained, on what, and how it is judged."""
+
+    name: Name
+    """Name of the run and of its folder."""
+    seed: int = 0
+    """Seed of everything that is drawn, except training, whose seeds are the mixes'."""
+    lab: LabConfig = LabConfig()
+    """The embedded world."""
+    bases: Annotated[list[BaseConfig], Field(min_length=1)]
+    """Base models, smallest first."""
+    teacher: Teacher
+    """The stronger model."""
+    distill: DistillConfig = DistillConfig()
+    """How the teacher answers prompts."""
+    mixes: Annotated[dict[Name, MixConfig], Field(min_length=1)]
+    """Imitation data by name."""
+    data: DataConfig = DataConfig()
+    """How sources become examples."""
+    train: TrainConfig = TrainConfig()
+    """How adapters are trained."""
+    serve: ServeConfig = ServeConfig()
+    """How models are run."""
+    tasks: Annotated[list[TaskConfig], Field(min_length=1)]
+    """What is measured."""
+    controls: list[ControlName] = ["null", "style_prompt", "length_padded"]
+    """Control arms that train nothing; the teacher's second sample is drawn in any case."""
+    memorisation: MemorisationConfig = MemorisationConfig()
+    """Bits of the training responses that an adapter holds."""
+    analysis: AnalysisConfig = AnalysisConfig()
+    """The verdict's rule."""
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Config:
+        problems = [
+            *_doubled_names(self),
+            *_unknown_names(self),
+            *_shuffled_faults(self),
+            *_teacher_faults(self),
+            *_format_faults(self),
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _doubled_names(config: Config) -> list[str]:
+    listed: dict[str, list[Any]] = {
+        "bases": [base.name for base in config.bases],
+        "tasks": [task.name for task in config.tasks],
+        "controls": list(config.controls),
+    }
+    for name, mix in config.mixes.items():
+        listed |= {f"mixes.{name}.amounts": mix.amounts, f"mixes.{name}.seeds": mix.seeds}
+    problems = [
+        f"`{what}` has `{one}` twice"
+        for what, names in listed.items()
+        for one in sorted(set(names))
+        if names.count(one) > 1
+    ]
+    reserved = {"teacher", "run"} & {base.name for base in config.bases}
+    return problems + [f"`{name}` is a reserved name: call the base otherwise" for name in reserved]
+
+
+def _shuffled_faults(config: Config) -> list[str]:
+    """A shuffled control has rows, bases and a learning rate of its parent only."""
+    problems = []
+    every = {base.name for base in config.bases}
+    for name, mix in config.mixes.items():
+        parent = config.mixes.get(mix.shuffled_from or "")
+        if parent is None:
+            continue
+        if parent.shuffled_from:
+            problems.append(f"`mixes.{name}.shuffled_from` names `{mix.shuffled_from}`, a control")
+        if max(mix.amounts) > max(parent.amounts):
+            problems.append(
+                f"`mixes.{name}.amounts` asks for {max(mix.amounts):,} examples, "
+                f"`{mix.shuffled_from}` has {max(parent.amounts):,}"
+            )
+        if missing := set(mix.bases or every) - set(parent.bases or every):
+            problems.append(
+                f"`mixes.{name}.bases` has {', '.join(sorted(missing))}, on which "
+                f"`{mix.shuffled_from}` is not trained"
+            )
+    return problems
+
+
+def _teacher_faults(config: Config) -> list[str]:
+    """Who cannot answer cannot be imitated, and the oracle knows nothing but the lab."""
+    problems = []
+    if isinstance(config.teacher, OutputsTeacher | PublishedTeacher):
+        problems += [
+            f"`mixes.{name}` has prompts of the lab, which a teacher of kind "
+            f"`{config.teacher.kind}` cannot answer"
+            for name, mix in config.mixes.items()
+            if any(isinstance(source, LabSource) for source in mix.sources)
+        ]
+    if isinstance(config.teacher, OracleTeacher):
+        problems += [
+            f"task `{task.name}` is not the lab's, and the oracle knows nothing else"
+            for task in config.tasks
+            if not isinstance(task.source, LabItems)
+        ]
+    return problems
+
+
+def _format_faults(config: Config) -> list[str]:
+    """Formats are compared over a whole axis, and chosen on development items that are left."""
+    problems = []
+    for axis in (Axis.FACTUALITY, Axis.CAPABILITY):
+        tasks = [task for task in config.tasks if task.axis is axis and task.in_verdict]
+        if len({frozenset(task.formats) for task in tasks}) > 1:
+            names = ", ".join(task.name for task in tasks)
+            problems.append(f"tasks of {axis} must be asked in the same formats: {names}")
+        problems += [
+            f"`n_development` of task `{task.name}` must be above its `few_shot`, got "
+            f"{task.n_development} and {task.few_shot}: what is left chooses the format"
+            for task in tasks
+            if len(task.formats) > 1 and task.n_development <= task.few_shot
+        ]
+    return problems
+
+
+def _unknown_names(config: Config) -> list[str]:
+    bases = {base.name for base in config.bases}
+    problems = []
+    for name, mix in config.mixes.items():
+        for base in set(mix.bases or []) - bases:
+            problems.append(f"`mixes.{name}.bases` names `{base}`, which is no base")
+        if mix.shuffled_from and mix.shuffled_from not in config.mixes:
+            problems.append(
+                f"`mixes.{name}.shuffled_from` names `{mix.shuffled_from}`, which is no mix"
+            )
+    for task in config.tasks:
+        for mix_name in set(task.in_support_of) - config.mixes.keys():
+            problems.append(
+                f"`in_support_of` of task `{task.name}` names `{mix_name}`, which is no mix"
+            )
+    return sorted(problems)
