@@ -295,8 +295,10 @@ def _gap_closed(
         gain,
         value=gain.value / lead.value,
         draws=gain.draws[is_positive] / lead.draws[is_positive],
+        is_sparse=False,
+        seed_error=gain.seed_error / lead.value,  # the imitator's: no other has seeds
     )
-    return ratio.value, (ratio.quantile(0.025), ratio.quantile(0.975))
+    return ratio.value, ratio.interval()
 
 
 def _format_values(joint: JointAxis, at: Format) -> FormatValues:

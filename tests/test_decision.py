@@ -322,6 +322,8 @@ def test_three_seeds_are_averaged_and_widen_the_interval_by_their_spread():
     spread = scipy.stats.t.ppf(0.975, 2) * scipy.stats.sem([d.imitator for d in each])
     low, high = found.difference_ci95
     assert (high - low) / 2 == pytest.approx(spread, rel=0.02)
+    low, high = found.gap_closed_ci95
+    assert (high - low) / 2 == pytest.approx(spread / found.lead, rel=0.05)
     assert found.decision is Decision.UNRESOLVED
     assert found.items_to_resolve is None  # more items do not narrow what the seeds spread
 
