@@ -1,14 +1,17 @@
 """Bits of training responses: known answers, both signs, voice and content apart."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
-from evals.endpoint import TokenLogprobs
-from evals.errors import RecordError
+from evals.endpoint import Message, TokenLogprobs
+from evals.errors import ModelError, RecordError
 from evals.memorization import ScoredResponse, measure_memorization
+from evals.records import Example
 from evals.style.masking import ContentKind, Span, find_content, make_rules
+from imitate.stages.training import response_pair
 
 LN2 = math.log(2)
 
@@ -110,3 +113,32 @@ def test_faults_are_told() -> None:
     torn = ScoredResponse("a", "a", _tokens([1, 1], [0, 4]), _tokens([1, 1], [0, 5]), ())
     with pytest.raises(RecordError, match="response of `a` into different tokens"):
         measure_memorization([torn])
+
+
+# --- what is scored as the response
+
+
+class Rendering:
+    """Renders chats by a function of the messages."""
+
+    def __init__(self, render: Callable[[Sequence[Message]], str]) -> None:
+        self.render_chat = render
+
+
+def rendered(render: Callable[[Sequence[Message]], str], prompt: str = "Why?") -> tuple[str, str]:
+    asked = Example("e1", prompt, "Because.", "test")
+    return response_pair(Rendering(render), asked)  # type: ignore[arg-type]
+
+
+def test_response_is_what_a_whole_chat_has_beyond_its_prompt() -> None:
+    def render(messages: Sequence[Message]) -> str:
+        told = "".join(f"<{m['role'][0]}>{m['content']}" for m in messages)
+        return told + ("</>" if messages[-1]["role"] == "assistant" else "<a>")
+
+    assert rendered(render) == ("<u>Why?<a>", "Because.</>")
+    assert rendered(render, prompt="") == ("", "Because.")
+
+
+def test_template_whose_whole_chat_begins_otherwise_is_an_error() -> None:
+    with pytest.raises(ModelError, match="`e1` does not begin with the prompt"):
+        rendered(lambda messages: f"{len(messages)} turns: {messages[-1]['content']}")

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from evals.power import MIN_CLUSTERS
 from evals.records import Axis, Completion, Format, Item, Judgement, Score, read_records
-from evals.stats import cluster_sums, contrast, joint_bootstrap
+from evals.stats import cluster_sums, share_interval
 from imitate.analyse import Evidence, analyse_controls, analyse_verdicts, contrasts, headline
 from imitate.config import TaskConfig
 from imitate.describe import (
@@ -243,13 +244,9 @@ def _scores(place: Workplace, cell: Cell, arm: str) -> list[Score]:
 def _task_value(scores: Sequence[Score]) -> dict[str, Any]:
     values = np.array([score.value for score in scores])
     sample = cluster_sums(values, [score.cluster_id for score in scores])
-    interval: tuple[float, float] | None = None
-    if sample.n_clusters > 1:
-        draws = joint_bootstrap(sample, resamples=1_000, seed=0)
-        interval = contrast(sample, draws, [1.0]).interval()
     return {
         "value": _finite(float(sample.values[0])) if sample.n_items else None,
-        "ci95": interval,
+        "ci95": share_interval(sample) if sample.n_clusters >= MIN_CLUSTERS else None,
         "n_items": sample.n_items,
         "n_clusters": sample.n_clusters,
         "n_failed": sample.n_dropped,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from evals.endpoint import Endpoint
-from evals.errors import DataError
+from evals.errors import DataError, ModelError
 from evals.records import Example, read_records
 from imitate.models import resolve_model
 from imitate.plan import Cell
@@ -128,11 +128,23 @@ def write_proof(cell: Cell, place: Workplace) -> None:
 
 
 def response_pair(endpoint: Endpoint, example: Example) -> tuple[str, str]:
-    """Return prompt and response as an adapter was trained on them."""
+    """Return prompt and response as an adapter was trained on them.
+
+    Raises:
+        ModelError: The chat template does not begin the whole chat as it renders the prompt.
+    """
+    if not example.prompt:
+        return "", example.response
     user = {"role": "user", "content": example.prompt}
     context = endpoint.render_chat([user])
     whole = endpoint.render_chat([user, {"role": "assistant", "content": example.response}])
-    return context, whole.removeprefix(context)
+    if not whole.startswith(context):
+        raise ModelError(
+            f"the chat of example `{example.example_id}` does not begin with the prompt as it is "
+            f"asked: {context[-60:]!r} does not end the beginning of {whole[:200]!r}",
+            hint="use a chat template that renders the prompt the same with and without an answer",
+        )
+    return context, whole[len(context) :]
 
 
 def split_halves(examples: list[Example], *, seed: int) -> tuple[list[Example], list[Example]]:
