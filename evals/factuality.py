@@ -203,18 +203,19 @@ class KnowledgeClasses:
 
 
 def draw_few_shots(
-    items: Sequence[Item], *, n_draws: int, size: int, seed: int
+    items: Sequence[Item], *, n_draws: int, size: int, seed: int, evaluated: Sequence[Item] = ()
 ) -> list[tuple[Item, ...]]:
-    """Return `n_draws` different few-shot prompts, each of `size` items drawn without replacement.
+    """Return `n_draws` few-shot prompts, each of `size` items drawn without replacement.
 
-    Take the first ones to classify by and the others to score by.
-
-    Raises:
-        ValueError: There are fewer items than `size`.
+    None holds an item of the `evaluated` prompt. Where too few others are left, or a prompt has no
+    items, every draw would be the evaluated answer over again: there are none.
     """
+    shown = {item.item_id for item in evaluated}
+    others = sorted((i for i in items if i.item_id not in shown), key=lambda item: item.item_id)
+    if not 0 < size <= len(others):
+        return []
     rng = random.Random(seed)
-    ordered = sorted(items, key=lambda item: item.item_id)
-    return [tuple(rng.sample(ordered, size)) for _ in range(n_draws)]
+    return [tuple(rng.sample(others, size)) for _ in range(n_draws)]
 
 
 def classify_knowledge(greedy: Sequence[Score], sampled: Sequence[Score]) -> KnowledgeClasses:

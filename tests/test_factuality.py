@@ -416,3 +416,11 @@ def test_few_shot_draws_repeat_and_ignore_the_items_order() -> None:
     draws = draw_few_shots(items, n_draws=3, size=4, seed=1)
     assert draws == draw_few_shots(items[::-1], n_draws=3, size=4, seed=1)
     assert len({tuple(i.item_id for i in draw) for draw in draws}) == 3
+
+
+def test_few_shot_draws_share_no_example_with_the_evaluated_prompt() -> None:
+    items = [_item(item_id=str(i)) for i in range(8)]
+    draws = draw_few_shots(items, n_draws=20, size=4, seed=1, evaluated=items[:4])
+    assert {i.item_id for draw in draws for i in draw} == {"4", "5", "6", "7"}
+    assert draw_few_shots(items, n_draws=20, size=4, seed=1, evaluated=items[:5]) == []
+    assert draw_few_shots(items, n_draws=20, size=0, seed=1) == []  # one answer, over and over

@@ -191,8 +191,13 @@ def write_knowledge(cell: Cell, place: Workplace) -> None:
     items = place.items(task.name)
     shown = few_shot_items(items, len(items))
     asked = [item for item in items if not item.is_development]
-    size = min(task.few_shot, len(shown))
-    draws = draw_few_shots(shown, n_draws=N_KNOWLEDGE_DRAWS, size=size, seed=place.plan.config.seed)
+    draws = draw_few_shots(
+        shown,
+        n_draws=N_KNOWLEDGE_DRAWS,
+        size=task.few_shot,
+        seed=place.plan.config.seed,
+        evaluated=few_shot_items(items, task.few_shot),
+    )
     progress = place.progress(2 * len(draws) * len(asked))
 
     def answers(number: int, temperature: float, draw: Sequence[Item]) -> list[Score]:
@@ -281,7 +286,8 @@ def _told_by_teacher(cell: Cell, place: Workplace, items: Sequence[Item]) -> lis
         from imitate.outputs import read_outputs
 
         assert isinstance(config.teacher, OutputsTeacher), config.teacher
-        texts = read_outputs(config.teacher, [item.prompt for item in items])
+        among = [item.prompt for item in place.items(cell.params["task"])]
+        texts = read_outputs(config.teacher, [item.prompt for item in items], among=among)
     return [
         Completion(
             item_id=item.item_id,
