@@ -163,10 +163,12 @@ READ_ALL = ("data/", "style/", "memorise/", "analyse")
 
 def test_another_task_computes_only_what_is_new(config: Path, finished: Path) -> None:
     task = (
-        "{name: letters, axis: style, source: {kind: lab, task: chat}, n_items: 12, "
-        "n_development: 2, max_tokens: 8, temperature: 0.7}"
+        "  - {name: letters, axis: style, source: {kind: lab, task: chat}, n_items: 12, "
+        "n_development: 2, max_tokens: 8, temperature: 0.7}\n"
     )
-    computed = computed_with(config, finished, "tasks", f"tasks.3={task}")
+    longer = config.with_name("longer.yaml")
+    longer.write_text(config.read_text(encoding="utf-8") + task, encoding="utf-8")
+    computed = computed_with(longer, finished, "tasks")
     assert "generate/tiny/letters/chat/0-0" in computed
     assert all("/letters" in cell or cell.startswith(READ_ALL) for cell in computed)
     style = without_timing(finished / "tasks" / "results.json")["style"]
