@@ -47,10 +47,14 @@ def task_table(results: Entry) -> tuple[Table, ...]:
 def arm_table(results: Entry) -> tuple[Table, ...]:
     """Return how every arm was made."""
     rows = tuple(_arm_row(arm) for arm in results.get("arms") or [])
-    columns = ("Arm", "Kind", "Parameters", "Rate", "Steps", "Tokens", "Held-out loss", "Format")
+    columns = (
+        "Arm", "Kind", "Parameters", "Rate", "Steps", "Tokens", "Held-out loss", "Adapter moves",
+        "Format",
+    )  # fmt: skip
     note = (
         "Held-out loss is on teacher responses that no adapter saw, in nats a token: before "
-        "training → after. Format is the one chosen for the axis on development items."
+        "training → after. By how much an adapter moves log-probabilities, also in nats a token, "
+        "is the proof that it acts. Format is the one chosen for the axis on development items."
     )
     return (Table("Arms", columns, rows, note, is_folded=True),) if rows else ()
 
@@ -185,6 +189,7 @@ def _arm_row(arm: Entry) -> tuple[Cell, ...]:
         AXES.get(axis, axis): form for axis, form in (arm.get("chosen_format") or {}).items()
     }
     rate = arm.get("learning_rate")
+    shift = (arm.get("adapter_proof") or {}).get("shift")
     return (
         Cell(arm["arm"], "tuned starting point" if arm.get("is_tuned") else ""),
         Cell("planted" if arm.get("is_planted") else str(arm["kind"])),
@@ -193,6 +198,7 @@ def _arm_row(arm: Entry) -> tuple[Cell, ...]:
         Cell(count(training.get("steps"))),
         Cell(count(training.get("tokens"))),
         Cell(loss),
+        Cell("–" if shift is None else number(shift)),
         Cell(", ".join(f"{axis}: {form}" for axis, form in formats.items()) or "–"),
     )
 

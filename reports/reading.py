@@ -143,15 +143,11 @@ def mix_names(results: Entry) -> list[str]:
 
 
 def winning_controls(results: Entry) -> dict[str, dict[str, list[str]]]:
-    """Return, by axis, the controls that gain over their base, each with those bases.
-
-    The teacher's second sample is left out: it is the ceiling of style, not a rival.
-    """
+    """Return, by axis, the controls that gain over their base, each with those bases."""
     won: dict[str, dict[str, list[str]]] = {}
     for entry in results.get("controls") or []:
-        if entry["control"] != "second_sample":
-            name = entry["control"].replace("_", " ")
-            _note_wins(won, name, entry["base"], entry.get("wins") or [])
+        name = entry["control"].replace("_", " ")
+        _note_wins(won, name, entry["base"], entry.get("wins") or [])
     for entry in largest(results.get("verdicts") or []).values():
         if entry["is_control"]:
             axes = axes_of(entry)

@@ -10,6 +10,7 @@ import pytest
 from test_report_contract import make_results, make_small_results, make_verdict
 
 from reports import numbers, text
+from reports.appendix import arm_table
 from reports.figures import facts_entry, knowledge_figure, plane_figures
 from reports.labels import CHARACTER_WIDTH, HEIGHT, LabelBox, Placed, place_labels
 from reports.paper import style_tables
@@ -160,11 +161,22 @@ def test_recipe_stands_for_its_seeds_and_shows_the_first_ones_outputs() -> None:
     assert shown_arm(results, lead) == "medium/broad-1000-s0"
 
 
-def test_second_sample_of_the_teacher_is_no_winning_control() -> None:
+def test_controls_that_gain_over_their_base_are_winners() -> None:
     results = make_small_results()
+    names = {control["control"] for control in results["controls"]}
     for control in results["controls"]:
-        control |= {"control": "second_sample", "wins": ["style"]}
-    assert winning_controls(results) == {"style": {"shuffled": ["medium"]}}
+        control["wins"] = ["factuality"]
+    won = winning_controls(results)
+    assert set(won["factuality"]) == {name.replace("_", " ") for name in names}
+    assert won["style"] == {"shuffled": ["medium"]}
+
+
+def test_the_proof_that_an_adapter_acts_is_shown() -> None:
+    results = make_small_results()
+    results["arms"][-1]["adapter_proof"] = {"shift": 0.37}
+    (table,) = arm_table(results)
+    place = table.columns.index("Adapter moves")
+    assert [row[place].text for row in table.rows][-1] == "0.37"
 
 
 def test_silent_axis_names_the_base_that_it_is_silent_about() -> None:
