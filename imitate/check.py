@@ -20,18 +20,27 @@ from evals.records import Axis
 from imitate.config import Config, ModelTeacher
 from imitate.configfile import load_config
 from imitate.hardware import Hardware, detect_hardware
-from imitate.models import count_parameters, resolve_model
+from imitate.models import BFLOAT16_MIN_PARAMETERS, count_parameters, resolve_model
 from imitate.plan import TEACHER, Cell, Plan, Stage, build_plan
 from imitate.run import find_finished
 from imitate.store import Store
 
 __all__ = ["check"]
 
-_FLOPS = {"cpu": 4e10, "cuda": 3e13}
-"""Sustained floating-point operations a second: 2 cores and small models; one large GPU."""
+_CORE_FLOPS = {"float32": 0.8e11, "bfloat16": 2e11}
+"""Planned floating-point operations a second of one core: the quickstart's, smollm2-135m's."""
+
+_MAX_CORES = 8
+"""Models of these sizes gain nothing from more."""
+
+_GPU_FLOPS = 3e13
+"""The same of one large GPU."""
 
 _LIBRARIES_GIB = 1.2
 """Resident memory of the imported libraries, in GiB."""
+
+_BYTES_PER_PARAMETER = {"cpu": 48, "cuda": 14}
+"""Memory of training an adapter; on a CPU activations are kept (135M, 8 x 340 tokens: 7 GiB)."""
 
 
 def check(path: Path, overrides: Sequence[str], *, runs: Path) -> int:
@@ -87,8 +96,8 @@ def _cells(plan: Plan, store: Store | None) -> Table:
 def _cost(plan: Plan, sizes: dict[str, int], hardware: Hardware) -> str:
     if not sizes:
         return "time and memory: unknown, as the size of no model could be read\n"
-    seconds = sum(_seconds(cell, sizes, hardware) for cell in plan.cells)
-    memory = _LIBRARIES_GIB + max(sizes.values()) * 14 / 2**30
+    seconds = sum(_seconds(cell, sizes, hardware) for cell in _computed(plan))
+    memory = _LIBRARIES_GIB + max(sizes.values()) * _BYTES_PER_PARAMETER[hardware.device] / 2**30
     return (
         f"on this machine ({hardware.processor}, {hardware.threads} threads, {hardware.device}): "
         f"about {_duration(seconds)}, within a factor of three; "
@@ -96,11 +105,37 @@ def _cost(plan: Plan, sizes: dict[str, int], hardware: Hardware) -> str:
     )
 
 
+def _computed(plan: Plan) -> list[Cell]:
+    """Return the cells but those that share all work with another, whichever rate is chosen."""
+    return [cell for cell in plan.cells if not _is_swept(cell, plan)]
+
+
+def _is_swept(cell: Cell, plan: Plan) -> bool:
+    """Return whether a training will turn out to be a point of the sweep that its rate is from."""
+    if not cell.chosen_by:
+        return False
+    points = [plan.by_name[name] for name in plan.by_name[cell.chosen_by].inputs]
+    return any(
+        cell.params | {"learning_rate": point.params["learning_rate"]} == point.params
+        and cell.inputs == point.inputs
+        for point in points
+    )
+
+
 def _seconds(cell: Cell, sizes: dict[str, int], hardware: Hardware) -> float:
     parameters = sizes.get(cell.group, max(sizes.values()))
     passes = 3 if cell.stage is Stage.TRAIN else 1
     overhead = {Stage.TRAIN: 2.0, Stage.ANALYSE: 5.0, Stage.STYLE: 2.0}.get(cell.stage, 0.2)
-    return overhead + 2 * passes * parameters * cell.tokens / _FLOPS[hardware.device]
+    return overhead + 2 * passes * parameters * cell.tokens / _speed(parameters, hardware)
+
+
+def _speed(parameters: int, hardware: Hardware) -> float:
+    """Return the planned floating-point operations a second with a model of this size."""
+    if hardware.device != "cpu":
+        return _GPU_FLOPS
+    is_bfloat16 = hardware.has_bfloat16 and parameters >= BFLOAT16_MIN_PARAMETERS
+    cores = min(hardware.threads, _MAX_CORES)
+    return cores * _CORE_FLOPS["bfloat16" if is_bfloat16 else "float32"]
 
 
 _EXPECTED = {
