@@ -186,7 +186,7 @@ def _arm_row(arm: Entry) -> tuple[Cell, ...]:
     }
     rate = arm.get("learning_rate")
     return (
-        Cell(arm["arm"], "instruction-tuned before" if arm.get("is_tuned") else ""),
+        Cell(arm["arm"], "tuned starting point" if arm.get("is_tuned") else ""),
         Cell("planted" if arm.get("is_planted") else str(arm["kind"])),
         Cell(count(arm.get("n_parameters"))),
         Cell("–" if rate is None else f"{rate:g}"),

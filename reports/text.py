@@ -52,6 +52,21 @@ def compared(results: Entry) -> str:
         f"{plural(len(entries), 'imitator')} of {plural(len(bases), 'base')} ({listed(bases)}), "
         f"each compared item by item with its own base and the teacher: "
         f"{plural(n_items, 'item')} in {plural(n_clusters, 'cluster')}. {_scope(entries)}"
+        f"{_tuned(results, bases)}"
+    )
+
+
+def _tuned(results: Entry, bases: Sequence[str]) -> str:
+    """Return which bases had been taught to chat before, as a further sentence; empty if none."""
+    arms = results.get("arms") or []
+    tuned = {arm["base"] for arm in arms if arm["kind"] == "base" and arm.get("is_tuned")}
+    named = [base for base in bases if base in tuned]
+    if not named:
+        return ""
+    is_one = len(named) == 1
+    return (
+        f" {listed(named)} {'is a tuned starting point' if is_one else 'are tuned starting points'}"
+        ": instruction-tuned before, so style may start near the teacher's."
     )
 
 

@@ -75,6 +75,18 @@ def test_scope_of_few_seeds_is_said_at_the_top(complete: ReportFiles) -> None:
     assert "Each verdict holds for this adapter" in top
 
 
+def test_tuned_starting_point_is_said_at_the_top(tmp_path: Path) -> None:
+    results = make_small_results()
+    assert "tuned starting point" not in page_of(tmp_path / "untuned", results)
+    base = next(arm for arm in results["arms"] if arm["kind"] == "base")
+    base["is_tuned"] = True
+    page = page_of(tmp_path / "tuned", results)
+    lede = re.search(r'<p class="lede">(.*?)</p>', page, re.S)
+    assert lede
+    assert "medium is a tuned starting point: instruction-tuned before" in lede[1]
+    assert page.count("tuned starting point") == 2  # and in the table of arms
+
+
 def test_control_that_wins_an_axis_is_said_at_the_top(complete: ReportFiles) -> None:
     top = complete.html.read_text().partition("</header>")[0]
     assert "Controls win style: style prompt and shuffled" in top
