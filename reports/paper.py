@@ -38,6 +38,7 @@ METRICS = {
 }
 PLAIN_NUMBERS = {"length_correlation": 2, "mean_words": 1}
 """Metrics that are no share, with their digits."""
+CEILING = "Teacher #2"
 
 
 def gap_tables(results: Entry) -> tuple[Table, ...]:
@@ -82,9 +83,10 @@ def style_tables(results: Entry) -> tuple[Table, ...]:
         note = (
             f"Columns “Paper” are {PAPER}, Table 2: another teacher, other bases, a "
             "model as judge of tone where we use a rule, and definitions that it does not print: "
-            "compare the direction, not the digits. “Teacher #2” is the teacher's second sample "
-            "against its first, the ceiling."
+            "compare the direction, not the digits."
         )
+        if CEILING in arms.values():
+            note += f" “{CEILING}” is the teacher's second sample against its first, the ceiling."
         is_folded = lead is not None and base != lead["base"]
         tables.append(Table(f"Style of {base} beside the paper's", columns, rows, note, is_folded))
     return tuple(tables)
@@ -102,7 +104,8 @@ def _gap_row(axis: str, base: str, entries: dict[str, Entry | None]) -> tuple[Ce
 
 def _gap_cell(axis: Entry) -> Cell:
     if axis.get("gap_closed") is None:
-        return Cell(percent(axis.get("imitator")), "no gap to close")
+        why = "no gap to close" if axis.get("teacher") is not None else "teacher not measured"
+        return Cell(percent(axis.get("imitator")), why)
     closed = f"{points(axis['gap_closed'], 0)} % {share_interval(axis.get('gap_closed_ci95'), 0)}"
     return Cell(percent(axis.get("imitator")), closed)
 
@@ -143,7 +146,7 @@ def _style_arms(results: Entry, base: str) -> list[tuple[str, str]]:
     stylometry = (results.get("style") or {}).get("stylometry") or {}
     own = f"{base}+second_sample"
     ceiling = own if stylometry.get(own) else "teacher"
-    return [(base, "Base"), *titles, (ceiling, "Teacher #2")]
+    return [(base, "Base"), *titles, (ceiling, CEILING)]
 
 
 def _metric_cell(name: str, entry: Entry | None) -> Cell:

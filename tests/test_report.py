@@ -222,6 +222,22 @@ def test_teacher_with_published_scores_only(tmp_path: Path) -> None:
     assert "<h1>" in page
 
 
+def test_teacher_without_a_second_sample_is_no_ceiling(tmp_path: Path) -> None:
+    results = make_small_results()
+    assert "Teacher #2" in page_of(tmp_path / "asked", results)
+    stylometry = results["style"]["stylometry"]
+    for arm in [a for a in stylometry if a == "teacher" or a.endswith("+second_sample")]:
+        del stylometry[arm]
+    assert "Teacher #2" not in page_of(tmp_path / "recorded", results)
+
+
+def test_gap_to_a_teacher_that_was_not_measured_is_no_closed_gap(tmp_path: Path) -> None:
+    results = make_small_results()
+    for verdict in results["verdicts"]:
+        verdict["axes"]["factuality"] |= {"teacher": None, "gap_closed": None}
+    assert "teacher not measured" in page_of(tmp_path, results)
+
+
 def test_refused_axis_shows_its_reason(tmp_path: Path) -> None:
     results = make_small_results()
     empty = dict.fromkeys(results["verdicts"][0]["axes"]["style"])

@@ -38,15 +38,16 @@ def write_style(cell: Cell, place: Workplace) -> None:
     phrases = _phrases(place)
     outputs = _outputs(task.name, cell, place)
     teacher = [c for c in outputs[TEACHER] if c.sample == 0]
-    second = [c for c in outputs[TEACHER] if c.sample == 1] or teacher
+    second = [c for c in outputs[TEACHER] if c.sample == 1]
     base = outputs[cell.params["base"]]
     arms = {name: said for name, said in outputs.items() if name != TEACHER}
-    judged = [c for said in arms.values() for c in said] + second
+    judged = [c for said in arms.values() for c in said] + (second or teacher)
     found = judge_style(items, base=base, teacher=teacher, judged=judged, phrases=phrases)
     place.report(0, len(arms), "stylometry")
     stylometry: dict[str, Any] = {}
     fresh: dict[str, Any] = {}
-    for name, said in {**arms, TEACHER: second}.items():
+    # A teacher that was recorded once is no ceiling: its outputs would be compared with themselves.
+    for name, said in {**arms, **({TEACHER: second} if second else {})}.items():
         described, _ = measure_stylometry(items, said, teacher)
         stylometry[name] = _estimates(described)
         told = _told_apart(tell_apart, items, said, teacher, phrases)
