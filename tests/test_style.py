@@ -227,6 +227,16 @@ def test_a_base_that_says_nothing_can_still_be_told_apart(teacher: list[Completi
     assert _shares(result.scores) == {"base": 0.0, "again": 1.0}
 
 
+def test_an_arm_is_judged_the_same_whoever_is_judged_beside_it(
+    base: list[Completion], teacher: list[Completion]
+) -> None:
+    """Another arm may write any word within a sentence with a capital: it makes no name of it."""
+    shouting = [_completion(item, "loud", "Well, Let Me Help You With That.") for item in _items()]
+    alone = judge_style(_items(), base=base, teacher=teacher, judged=base)
+    beside = judge_style(_items(), base=base, teacher=teacher, judged=[*base, *shouting])
+    assert [j.value for j in beside.judgements[: len(base)]] == [j.value for j in alone.judgements]
+
+
 def test_the_null_models_score_is_reported(
     base: list[Completion], teacher: list[Completion]
 ) -> None:

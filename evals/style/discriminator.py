@@ -36,7 +36,7 @@ from sklearn.pipeline import Pipeline
 from evals.errors import RecordError
 from evals.estimates import Estimate, bootstrap_estimate, share_estimate
 from evals.records import Axis, Completion, Format, Item, Judgement, Outcome, Score, index_by_item
-from evals.style.masking import make_rules, mask_text
+from evals.style.masking import MaskRules, make_rules, mask_text
 
 __all__ = ["Discriminator", "Distinguishability", "judge_style", "tell_apart"]
 
@@ -91,7 +91,9 @@ def judge_style(
 
     The score of an output is 1 where the probability is above one half. An empty output is nobody's
     voice and scores 0; a failed one has no score. The base's own value is had by judging `base`,
-    the teacher's by judging its second sample. The order of all arguments decides nothing.
+    the teacher's by judging its second sample. Names are masked that the prompts, the base or the
+    teacher use, so no arm's value depends on which others are judged. The order of all arguments
+    decides nothing.
 
     Args:
         items: The prompts, one each.
@@ -111,7 +113,8 @@ def judge_style(
     usable = [
         i for i in sorted(by_id) if _is_done(teacher_by_item[i]) and _is_done(base_by_item[i])
     ]
-    masked = _masked_texts([*teacher, *base, *judged], items, phrases)
+    rules = _rules([*teacher, *base], items, phrases)
+    masked = _masked_texts([*teacher, *base, *judged], rules)
     pairs = [
         _Labelled(by_id[i].prompt, masked[completions[i].text], label)
         for i in usable
@@ -145,7 +148,7 @@ def tell_apart(
     """
     prompts = {item.item_id: item.prompt for item in items}
     first_by_item, second_by_item = (index_by_item(side, prompts) for side in (first, second))
-    masked = _masked_texts([*first, *second], items, phrases)
+    masked = _masked_texts([*first, *second], _rules([*first, *second], items, phrases))
     pairs = [
         _Labelled(prompts[i], masked[side[i].text], label)
         for i in sorted(prompts)
@@ -162,13 +165,17 @@ class _Labelled:
     label: int
 
 
-def _masked_texts(
+def _rules(
     completions: Sequence[Completion], items: Sequence[Item], phrases: Iterable[str]
-) -> dict[str, str]:
+) -> MaskRules:
+    """Return rules that mask the answers of all items and the names that completions use."""
     texts = {c.text for c in completions}
     known = {phrase for item in items for phrase in (*item.answers, *item.choices)}
-    rules = make_rules(known.union(phrases), [*texts, *(item.prompt for item in items)])
-    return {text: mask_text(text, rules).strip() for text in texts}
+    return make_rules(known.union(phrases), [*texts, *(item.prompt for item in items)])
+
+
+def _masked_texts(completions: Sequence[Completion], rules: MaskRules) -> dict[str, str]:
+    return {text: mask_text(text, rules).strip() for text in {c.text for c in completions}}
 
 
 # --- the classifier -------------------------------------------------------------------------------
