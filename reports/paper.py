@@ -68,7 +68,7 @@ def style_tables(results: Entry) -> tuple[Table, ...]:
     lead = lead_imitator(results)
     tables = []
     for base, (task, stylometry) in itertools.product(base_names(results), by_task.items()):
-        titled = _style_arms(results, base, stylometry)
+        titled = _style_arms(results, base)
         arms = {arm: title for arm, title in titled if stylometry.get(arm)}
         if not arms:
             continue
@@ -133,7 +133,7 @@ def _paper_gaps() -> Table:
     return Table("The paper's numbers", columns, rows, note)
 
 
-def _style_arms(results: Entry, base: str, stylometry: Entry) -> list[tuple[str, str]]:
+def _style_arms(results: Entry, base: str) -> list[tuple[str, str]]:
     """Return the arms of one base by growing data, with their titles; the ceiling comes last."""
     lead = lead_imitator(results)
     entries = [e for e in imitators(results) if e["base"] == base and e["seed"] is not None]
@@ -147,9 +147,7 @@ def _style_arms(results: Entry, base: str, stylometry: Entry) -> list[tuple[str,
         )
         for e in entries
     ]
-    own = f"{base}+second_sample"
-    ceiling = own if stylometry.get(own) else "teacher"
-    return [(base, "Base"), *titles, (ceiling, CEILING)]
+    return [(base, "Base"), *titles, ("teacher", CEILING)]
 
 
 def _metric_cell(name: str, entry: Entry | None) -> Cell:

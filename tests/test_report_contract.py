@@ -232,7 +232,7 @@ def _style(arms: list[dict[str, Any]]) -> dict[str, Any]:
         "stylometry": {
             "chat": {
                 **{a["arm"]: metrics(0.0 if a["kind"] == "base" else 0.9) for a in arms},
-                **{f"{base}+second_sample": metrics(1.0) for base in BASES},
+                "teacher": metrics(1.0),
             }
         },
         "fresh_classifier": {"chat": {a["arm"]: fresh for a in arms if a["kind"] == "imitator"}},
