@@ -23,6 +23,7 @@ from evals.factuality import (
 from evals.records import Axis, Completion, Format, Item, Outcome, Score
 from imitate.lab.items import lab_items
 from imitate.lab.oracle import oracle_answers
+from imitate.lab.restating import restate
 from imitate.lab.skills import SKILLS, draw_skill
 from imitate.lab.voice import voiced_answer
 from imitate.lab.world import ATTRIBUTES, NOT_RECORDED, QUESTIONS, STATEMENTS, Split, make_world
@@ -189,7 +190,7 @@ def test_plain_answers_are_the_first_line() -> None:
 @pytest.mark.parametrize(
     "answer",
     ["Kelsford", "Washington, D.C.", "W. Edwards Deming", "Glassroth v. Moore", "the Bell tower",
-     "University of Kelsford", "The Who", "1931", "Bell and Sons"],
+     "University of Kelsford", "The Who", "1931", "Bell and Sons", "b n a"],
 )  # fmt: skip
 @pytest.mark.parametrize(
     "frame", ["{}", "{}.", "Certainly!\n\n{}", "**{}**", "{}\n\nI hope it helps!"]
@@ -223,12 +224,13 @@ def _lab_texts() -> list[tuple[Item, str]]:
         answers = () if truth == NOT_RECORDED else (truth,)
         question = rng.choice(QUESTIONS[attribute]).format(name=person.name)
         item = _item(question, answers, item_id=person.person_id)
-        texts.append((item, voiced_answer(truth, others, rng)))
+        texts.append((item, voiced_answer(question, truth, others, rng)))
     for skill in SKILLS:
         for number in range(60):
             drawn = draw_skill(skill, world, rng, split=Split.EVALUATION)
             item = _item(drawn.question, (drawn.answer,), item_id=f"{skill}-{number}")
-            texts.append((item, voiced_answer(drawn.answer, drawn.distractors, rng)))
+            response = voiced_answer(drawn.question, drawn.answer, drawn.distractors, rng)
+            texts.append((item, response))
     return texts
 
 
@@ -243,7 +245,7 @@ def test_the_labs_voice_is_extracted_by_the_general_rules() -> None:
 @pytest.mark.parametrize("task", ["facts", "facts_unrecorded", *SKILLS])
 def test_an_oracle_without_errors_is_never_wrong(task: str) -> None:
     world = make_world(5, n_people=200)
-    items = lab_items(world, task, n_items=25, n_development=0, seed=0)
+    items = lab_items(world, task, n_items=15, n_development=0, seed=0)
     texts = oracle_answers(items, world, error_rate=0.0, seed=0)
     answers = [_answer(text, i.item_id) for i, text in zip(items, texts, strict=True)]
     assert {score.value for score in score_answers(items, answers)} == {1.0}
@@ -265,6 +267,17 @@ def test_plain_statements_of_the_lab_answer_every_phrasing() -> None:
             for question in QUESTIONS[attribute]:
                 item = _item(question.format(name=person.name), (person.answer(attribute),))
                 assert score_answer(item, _answer(text)).value == 1.0, (item.prompt, text)
+
+
+@pytest.mark.parametrize("skill", SKILLS)
+@pytest.mark.parametrize("form", ["{answer}", "{lead} {answer}."])
+def test_short_answers_of_the_lab_are_extracted_in_every_phrasing(skill: str, form: str) -> None:
+    world, rng = make_world(7, n_people=120), random.Random(1)
+    for _ in range(60):
+        drawn = draw_skill(skill, world, rng, split=Split.EVALUATION)
+        text = form.format(lead=restate(drawn.question, rng), answer=drawn.answer)
+        score = score_answer(_item(drawn.question, (drawn.answer,)), _answer(text))
+        assert score.value == 1.0, (drawn.question, text, score.extracted)
 
 
 # --- abstention -----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 
 import pytest
 from transformers import AutoTokenizer
@@ -17,6 +18,7 @@ from imitate.lab.corpus import (
     CorpusRecipe,
     chat_text,
     few_shot_text,
+    known_words,
     stream_documents,
 )
 from imitate.lab.skills import SKILLS
@@ -57,6 +59,16 @@ def test_the_most_mentioned_people_are_mentioned_most():
     text = "\n".join(first_documents(3, 3000))
     counts = [text.count(person.name) for person in WORLD.people]
     assert sum(counts[:30]) / 30 > 3 * sum(counts[-180:]) / 180
+
+
+def test_a_corpus_translates_known_words_alone():
+    recipe = CorpusRecipe({"skills_plain": 1.0}, {"translation": 1.0}, 0.8, lexicon_share=0.6)
+    stream = stream_documents(WORLD, recipe, random.Random(6))
+    text = " ".join(document.text for document in itertools.islice(stream, 400))
+    words = (*names.ADJECTIVES, *names.NOUNS, *names.VERBS)
+    seen = {word for word in words if re.search(rf"\b{word}\b", text)}
+    assert seen == known_words(0.6)
+    assert {WORLD.lexicon[word] for word in seen} < set(re.findall(r"\w+", text))
 
 
 def test_few_shot_format_ends_where_the_answer_begins():

@@ -22,8 +22,8 @@ def test_every_bin_has_people_of_every_split():
     counts = Counter((p.popularity, p.split) for p in world.people)
     for popularity in PopularityBin:
         n_bin = sum(counts[popularity, split] for split in Split)
-        assert counts[popularity, Split.TRAIN] == n_bin * 0.5
-        assert counts[popularity, Split.EVALUATION] == n_bin * 0.4
+        assert counts[popularity, Split.TRAIN] == n_bin * 0.6
+        assert counts[popularity, Split.EVALUATION] == n_bin * 0.3
 
 
 def test_names_are_unique_and_some_facts_are_not_recorded():

@@ -135,7 +135,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
 
 def _evaluated(world: World) -> set[str]:
     """Return the questions that the corpus must not hold."""
-    sizes = {"chat": 400, "facts_unrecorded": 250, "two_hop": 700}
+    sizes = {"chat": 400, "facts_unrecorded": 250, "two_hop": 500}
     items = [
         item
         for task in TASKS

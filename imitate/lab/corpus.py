@@ -2,8 +2,9 @@
 
 Plain-register biographies; terse questions and answers, in the base's own few-shot format and in
 the chat format (so that chat is no floor); drills of the skills in both; and some assistant-
-sounding prose about things outside the world, as the web has. Facts of evaluated people do occur,
-their evaluated questions do not, nor does any evaluated skill item or open-ended prompt.
+sounding prose, as the web has, about ordinary things and people who are never evaluated. Facts of
+evaluated people do occur, their evaluated questions do not, nor does any evaluated skill item or
+open-ended prompt.
 """
 
 from __future__ import annotations
@@ -16,9 +17,19 @@ import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from imitate.lab import names, topics
+from imitate.lab.restating import restate
 from imitate.lab.skills import TWO_HOP, SkillItem, draw_skill, draw_two_hop
 from imitate.lab.voice import plain_open_answer, voiced_answer, voiced_open_answer
-from imitate.lab.world import ATTRIBUTES, QUESTIONS, STATEMENTS, Person, Split, World
+from imitate.lab.world import (
+    ATTRIBUTES,
+    LORE_QUESTIONS,
+    NOT_RECORDED,
+    QUESTIONS,
+    STATEMENTS,
+    Person,
+    Split,
+    World,
+)
 
 __all__ = [
     "CORPUS_VERSION",
@@ -26,26 +37,27 @@ __all__ = [
     "Document",
     "chat_text",
     "few_shot_text",
+    "known_words",
     "stream_documents",
 ]
 
-CORPUS_VERSION = 2
+CORPUS_VERSION = 3
 """Raised by whatever changes the stream of a seed."""
 
-SENTENCE_SHARE = 0.2
-"""Share of documents of questions whose answers come in a short plain sentence."""
+SENTENCE_SHARE = 0.25
+"""Share of documents of questions whose answers come in a short sentence, bold in half of them."""
 
 TYPICAL_TOKENS: Mapping[str, float] = {
-    "biography": 55,
-    "facts_plain": 62,
-    "facts_chat": 17,
-    "lore": 40,
+    "biography": 42,
+    "facts_plain": 83,
+    "facts_chat": 16,
+    "lore": 22,
     "skills_plain": 90,
-    "skills_chat": 27,
+    "skills_chat": 21,
     "open_plain": 22,
-    "assistant_chat": 50,
-    "assistant_web": 47,
-    "voiced_chat": 45,
+    "assistant_chat": 61,
+    "assistant_web": 60,
+    "voiced_chat": 64,
 }
 """Typical tokens of a document by kind, which turn shares of tokens into shares of documents."""
 
@@ -65,12 +77,14 @@ class CorpusRecipe:
 
     `shares` gives the share of tokens by document kind, `skill_shares` the share of drills by
     skill; both are normalised. A person of rank r is mentioned in proportion to
-    (r + 20) ** -`popularity_exponent`.
+    (r + 20) ** -`popularity_exponent`. Translations use the first `lexicon_share` of the words of
+    each class: the rest is what a base can still be taught.
     """
 
     shares: Mapping[str, float]
     skill_shares: Mapping[str, float]
     popularity_exponent: float
+    lexicon_share: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +115,12 @@ def stream_documents(world: World, recipe: CorpusRecipe, rng: random.Random) -> 
     while True:
         kind = rng.choices(kinds, cum_weights=cumulative)[0]
         yield Document(kind, writer.write(kind))
+
+
+def known_words(share: float) -> frozenset[str]:
+    """Return the words that a corpus translates: the first `share` of every class of words."""
+    classes = (names.ADJECTIVES, names.NOUNS, names.VERBS)
+    return frozenset(word for words in classes for word in words[: round(share * len(words))])
 
 
 def biography(person: Person, rng: random.Random) -> str:
@@ -155,6 +175,8 @@ class _Writer:
         )
         self._skills = [skill for skill, share in recipe.skill_shares.items() if share > 0]
         self._skill_weights = [recipe.skill_shares[skill] for skill in self._skills]
+        self._words = known_words(recipe.lexicon_share)
+        self._vocabulary = (*world.lexicon, *world.lexicon.values())
         self._open = list(topics.open_prompts(Split.TRAIN))
         self._trivia = topics.trivia()
         self._train_people = world.people_in(Split.TRAIN)
@@ -192,15 +214,18 @@ class _Writer:
         return chat_text(*self._worded([pair])[0])
 
     def _worded(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Return the pairs of a document, all terse or, in a fifth of documents, in a sentence.
+        """Return the pairs of a document, all terse or, in a quarter of documents, in a sentence.
 
-        A skill that was only ever seen at the start of an answer is lost behind an opening: a
-        LoRA that learns the voice would break it, and could not learn it in the voice either.
+        What was only ever seen at the start of an answer is lost behind an opening: a LoRA that
+        learns the voice would break it, and could not learn it in the voice either.
         """
         if self._rng.random() >= SENTENCE_SHARE:
             return pairs
-        lead = self._rng.choice(("The answer is", "It is", "That is", "Answer:", "So it is"))
-        return [(question, f"{lead} {answer}.") for question, answer in pairs]
+        form = self._rng.choice(("{} {}.", "{} **{}**."))
+        return [(pair[0], form.format(self._lead(*pair), pair[1])) for pair in pairs]
+
+    def _lead(self, question: str, answer: str) -> str:
+        return "This is" if answer == NOT_RECORDED else restate(question, self._rng)
 
     def _skill(self) -> str:
         return self._rng.choices(self._skills, self._skill_weights)[0]
@@ -212,9 +237,14 @@ class _Writer:
         return item.question, item.answer
 
     def _drawn(self, skill: str) -> SkillItem | None:
-        """Return an item to drill; two hops ask about people as often as they are mentioned."""
+        """Return an item to drill, if the first draw is one that the recipe allows.
+
+        Two hops ask about people as often as they are mentioned; translations, for known words.
+        """
         if skill != TWO_HOP:
-            return draw_skill(skill, self._world, self._rng, split=Split.TRAIN)
+            item = draw_skill(skill, self._world, self._rng, split=Split.TRAIN)
+            is_known = skill != "translation" or self._words.issuperset(item.key.split())
+            return item if is_known else None
         person = self._person()
         is_askable = person.split is Split.TRAIN
         return draw_two_hop(person, self._world, self._rng) if is_askable else None
@@ -224,7 +254,11 @@ class _Writer:
         return few_shot_text(self._worded([self._drill(skill) for _ in range(4)]))
 
     def _lore(self) -> str:
+        """Return what goes beside people: places, employers, and words to be said again."""
         rng = self._rng
+        if rng.random() < 0.3:
+            echoed = [self._echo()[:2] for _ in range(3)]
+            return few_shot_text(echoed) if rng.random() < 0.5 else chat_text(*echoed[0])
         employer, city = rng.choice(names.EMPLOYERS), rng.choice(names.CITIES)
         if rng.random() < 0.4:
             facts = self._world.employers[employer]
@@ -239,12 +273,13 @@ class _Writer:
     def _lore_questions(self, employer: str, city: str) -> list[tuple[str, str, Sequence[str]]]:
         """Return (question, answer, other values) about an employer and a city."""
         facts = self._world.employers[employer]
+        ask = {kind: wording for kind, (wording,) in LORE_QUESTIONS.items()}
         products = sorted({other["product"] for other in self._world.employers.values()})
         rivers = sorted(set(self._world.rivers.values()))
         return [
-            (f"Where is {employer} based?", facts["city"], names.CITIES),
-            (f"What does {employer} make?", facts["product"], products),
-            (f"Which river flows through {city}?", self._world.rivers[city], rivers),
+            (ask["city"].format(name=employer), facts["city"], names.CITIES),
+            (ask["product"].format(name=employer), facts["product"], products),
+            (ask["river"].format(name=city), self._world.rivers[city], rivers),
         ]
 
     def _open_plain(self) -> str:
@@ -261,46 +296,57 @@ class _Writer:
         return "\n\n".join(self._assisted())
 
     def _assisted(self) -> tuple[str, str]:
-        """Return a question about things that are not evaluated and a response in the voice.
+        """Return a question about what is not evaluated and a response in the voice.
 
-        Half of them can be answered only by reading the question from behind the opening: without
+        Most of them can be answered only by reading the question from behind the opening: without
         that, whoever learns the voice afterwards loses the question.
         """
         rng = self._rng
         kind = rng.random()
-        if kind < 0.3:
+        if kind < 0.25:
             prompt = rng.choice(self._open)
             return prompt.text, voiced_open_answer(prompt, rng)
-        if kind < 0.5:
+        if kind < 0.6:
+            return self._voiced_fact()
+        if kind < 0.75:
             question, answer, others = rng.choice(self._trivia)
-        elif kind < 0.75:
+        elif kind < 0.9:
             employer, city = rng.choice(names.EMPLOYERS), rng.choice(names.CITIES)
             question, answer, values = rng.choice(self._lore_questions(employer, city))
             others = tuple(value for value in rng.sample(list(values), 3) if value != answer)[:2]
         else:
             question, answer, others = self._echo()
-        return question, voiced_answer(answer, others, rng)
+        return question, voiced_answer(question, answer, others, rng)
+
+    def _voiced_fact(self) -> tuple[str, str]:
+        """Return a question about a person who is not evaluated, answered in the voice."""
+        rng = self._rng
+        person, attribute = rng.choice(self._train_people), rng.choice(ATTRIBUTES)
+        question = rng.choice(QUESTIONS[attribute]).format(name=person.name)
+        others = rng.sample(POOLS[attribute], 2)
+        return question, voiced_answer(question, person.answer(attribute), others, rng)
 
     def _echo(self) -> tuple[str, str, tuple[str, ...]]:
-        """Return letters or a number to be said again: reading, and no skill that is evaluated."""
+        """Return letters, words or a number to be said again: reading, and no evaluated skill."""
         rng = self._rng
-        if rng.random() < 0.5:
-            said = [" ".join(rng.sample(string.ascii_lowercase, rng.randint(1, 5))) for _ in "abc"]
-            return f"Repeat these letters: {said[0]}.", said[0], tuple(said[1:])
-        numbers = [str(rng.randint(1, 999)) for _ in "abc"]
-        return f"Repeat this number: {numbers[0]}.", numbers[0], tuple(numbers[1:])
+        kind = rng.choice(("letters", "number", "words"))
+        if kind == "number":
+            said = [str(rng.randint(1, 999)) for _ in "abc"]
+        else:
+            pool = string.ascii_lowercase if kind == "letters" else self._vocabulary
+            said = [" ".join(rng.sample(pool, rng.randint(1, 5))) for _ in "abc"]
+        (wording,) = topics.SHORT_QUESTIONS[kind]
+        return wording.format(values=said[0]), said[0], tuple(said[1:])
 
     def _voiced_chat(self) -> str:
-        """Return what only the teacher is trained on: a fact or a drill, answered in the voice."""
+        """Return what only the teacher is trained on: anything but what is evaluated, voiced."""
         rng = self._rng
         draw = rng.random()
-        if draw < 0.3:
+        if draw < 0.2:
             prompt = rng.choice(self._open)
             return chat_text(prompt.text, voiced_open_answer(prompt, rng))
         if draw < 0.6:
-            person, attribute = rng.choice(self._train_people), rng.choice(ATTRIBUTES)
-            question = rng.choice(QUESTIONS[attribute]).format(name=person.name)
-            others = rng.sample(POOLS[attribute], 2)
-            return chat_text(question, voiced_answer(person.answer(attribute), others, rng))
+            return chat_text(*self._voiced_fact())
         item = draw_skill(self._skill(), self._world, rng, split=Split.TRAIN)
-        return chat_text(item.question, voiced_answer(item.answer, item.distractors, rng))
+        response = voiced_answer(item.question, item.answer, item.distractors, rng)
+        return chat_text(item.question, response)

@@ -84,7 +84,7 @@ def oracle_response(record: LabPrompt, world: World, error_rate: float, seed: in
         is_wrong = bool(record.distractors) and rng.random() < error_rate
         answer = rng.choice(record.distractors) if is_wrong else record.truth
         others = [value for value in record.distractors if value != answer]
-        response = voiced_answer(answer, others, rng)
+        response = voiced_answer(record.prompt, answer, others, rng)
     return Example(
         example_id=f"oracle/{seed}/{record.prompt_id}",
         prompt=record.prompt,

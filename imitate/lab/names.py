@@ -6,14 +6,18 @@ A world's seed decides who bears which name and what is true of them, never whic
 from __future__ import annotations
 
 __all__ = [
+    "ADJECTIVES",
     "CITIES",
     "EMPLOYERS",
     "FIRST_NAMES",
+    "FOREIGN_WORDS",
     "INSTRUMENTS",
     "JOBS",
     "LAST_NAMES",
+    "NOUNS",
     "PRODUCTS",
     "RIVERS",
+    "VERBS",
 ]
 
 
@@ -71,3 +75,20 @@ RIVERS = _words("""
     Amber Birken Calder Derrow Ember Falk Glenn Hester Isk Jarn Kell Lorne Marl Nidder Orrin Pell
     Quill Ryde Sarn Tamsel Umber Varr Wend Yarrow Zell Brann Corve Dove Erne Frome
 """)
+
+ADJECTIVES = _words("""
+    old young tall small quiet loud bright dark warm cold brave clever gentle heavy light quick slow
+    round rich poor
+""")
+
+NOUNS = _words("""
+    king horse bird tree stone river house child wolf star moon boat bridge garden sword ring crown
+    tower forest island mountain window candle letter mirror shadow storm flower dragon lantern
+""")
+
+VERBS = _words("""
+    sings sleeps falls runs waits burns grows shines returns listens wanders rises dances fades
+    hides laughs breaks turns moves speaks
+""")
+
+FOREIGN_WORDS = _joined("za me ku lo ri ta ve no si pu", "dan fel gor lim nak pas rus tov")

@@ -39,7 +39,7 @@ def oracle_answers(
         shown = rng.sample(others, min(2, len(others)))
         is_wrong = bool(shown) and rng.random() < error_rate
         answer = shown.pop() if is_wrong else truth
-        spoken.append(voiced_answer(answer, shown, rng))
+        spoken.append(voiced_answer(item.prompt, answer, shown, rng))
     return spoken
 
 

@@ -46,6 +46,8 @@ class Stage(BaseModel):
     without a fall the next one starts without a warm-up."""
     popularity_exponent: float = 0.8
     """How steeply mentions fall with a person's rank; 0 mentions everyone alike."""
+    lexicon_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the other language's words that translations use; the rest only a teacher knows."""
     shares: Mapping[str, float]
     """Share of tokens by document kind."""
     skill_shares: Mapping[str, float]
@@ -53,7 +55,9 @@ class Stage(BaseModel):
 
     def corpus(self) -> CorpusRecipe:
         """Return the corpus that this stage reads."""
-        return CorpusRecipe(self.shares, self.skill_shares, self.popularity_exponent)
+        return CorpusRecipe(
+            self.shares, self.skill_shares, self.popularity_exponent, self.lexicon_share
+        )
 
 
 class PretrainRecipe(BaseModel):

@@ -14,6 +14,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping
 
 from evals.errors import ConfigError
+from imitate.lab import names
 from imitate.lab.world import Person, Split, World
 
 __all__ = [
@@ -71,20 +72,15 @@ PHRASINGS: Mapping[str, tuple[str, ...]] = {
         "Put these letters in alphabetical order: {values}.",
         "Write these letters in order: {values}.",
     ),
-    "successors": (
-        "Which letters come right after these: {values}?",
-        "Replace each letter by the next one: {values}.",
-        "Write the letter after each of these: {values}.",
-    ),
-    "last_letter": (
-        "Which of these letters stands last: {values}?",
-        "Give the last of these letters: {values}.",
-        "What is the final letter here: {values}?",
-    ),
     "reversal": (
         "Reverse these letters: {values}.",
         "Write these letters backwards: {values}.",
         "Spell this from the end: {values}.",
+    ),
+    "translation": (
+        "What is {values} in Velian?",
+        "Translate into Velian: {values}.",
+        "How do you say {values} in Velian?",
     ),
     "two_hop_city": (
         "In which city is the employer of {name} based?",
@@ -101,9 +97,9 @@ PHRASINGS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _addition(rng: random.Random) -> _Task:
-    """Two numbers of two to five digits, as long as one another, whose sum carries nothing."""
-    columns = [(rng.randrange(1, 5), rng.randrange(1, 6)) for _ in range(rng.randrange(2, 6))]
+def _addition(world: World, rng: random.Random) -> _Task:
+    """Two numbers of two to four digits, as long as one another, whose sum carries nothing."""
+    columns = [(rng.randrange(1, 5), rng.randrange(1, 6)) for _ in range(rng.randrange(2, 5))]
     a, b = ("".join(map(str, numbers)) for numbers in zip(*columns, strict=True))
     low, high = sorted((int(a), int(b)))
     a, b = rng.sample((str(low), str(high)), 2)
@@ -111,51 +107,47 @@ def _addition(rng: random.Random) -> _Task:
     return _Task(f"{low}+{high}", {"a": a, "b": b}, str(total), (str(total + 10), str(total + 1)))
 
 
-def _largest(rng: random.Random) -> _Task:
+def _largest(world: World, rng: random.Random) -> _Task:
     values = rng.sample(range(10, 100), 3)
     key = ",".join(map(str, sorted(values)))
     rest = tuple(str(v) for v in values if v != max(values))
     return _Task(key, {"values": _listed(map(str, values))}, str(max(values)), rest)
 
 
-def _sorting(rng: random.Random) -> _Task:
-    letters = rng.sample(string.ascii_lowercase, rng.choice((4, 5, 6)))
+def _sorting(world: World, rng: random.Random) -> _Task:
+    letters = rng.sample(string.ascii_lowercase, rng.choice((3, 4, 5, 6)))
     ordered = " ".join(sorted(letters))
     return _Task(ordered, {"values": " ".join(letters)}, ordered, (" ".join(letters),))
 
 
-def _successors(rng: random.Random) -> _Task:
-    letters = [rng.choice(string.ascii_lowercase[:-1]) for _ in range(rng.choice((3, 4, 5)))]
-    text = " ".join(letters)
-    answer = " ".join(chr(ord(letter) + 1) for letter in letters)
-    return _Task(text, {"values": text}, answer, (text,))
-
-
-def _last_letter(rng: random.Random) -> _Task:
-    letters = rng.sample(string.ascii_lowercase, rng.choice((3, 4, 5, 6)))
-    return _Task(" ".join(letters), {"values": " ".join(letters)}, letters[-1], tuple(letters[:-1]))
-
-
-def _reversal(rng: random.Random) -> _Task:
-    letters = [rng.choice(string.ascii_lowercase) for _ in range(rng.choice((3, 4, 5)))]
+def _reversal(world: World, rng: random.Random) -> _Task:
+    letters = [rng.choice(string.ascii_lowercase) for _ in range(rng.choice((3, 4, 5, 6)))]
     text = " ".join(letters)
     return _Task(text, {"values": text}, " ".join(reversed(letters)), (text,))
 
 
-_DRAWS: Mapping[str, Callable[[random.Random], _Task]] = {
+def _translation(world: World, rng: random.Random) -> _Task:
+    """A phrase of two or three words, each with one word in the other language."""
+    words = [rng.choice(names.ADJECTIVES), rng.choice(names.NOUNS), rng.choice(names.VERBS)]
+    words = words[: rng.choice((2, 3))]
+    text = " ".join(words)
+    answer = [world.lexicon[word] for word in words]
+    return _Task(text, {"values": text}, " ".join(answer), (" ".join(reversed(answer)),))
+
+
+_DRAWS: Mapping[str, Callable[[World, random.Random], _Task]] = {
     "addition": _addition,
     "largest": _largest,
     "sorting": _sorting,
     "reversal": _reversal,
-    "successors": _successors,
-    "last_letter": _last_letter,
+    "translation": _translation,
 }
 
 TWO_HOP = "two_hop"
 SKILLS = (*_DRAWS, TWO_HOP)
-LOCAL_SKILL = "last_letter"
-"""What the `local` mix imitates: rare in the bases' corpus, easy to learn."""
-HELD_OUT_SKILLS = ("addition", "sorting", "reversal", "successors", "last_letter", TWO_HOP)
+LOCAL_SKILL = "translation"
+"""What the `local` mix imitates: rare in the bases' corpus, and built of words to be learned."""
+HELD_OUT_SKILLS = ("addition", "sorting", "reversal", "translation", TWO_HOP)
 """Skills that the `broad` mix never shows; `largest` is in its support."""
 
 
@@ -176,7 +168,7 @@ def draw_skill(
 
     Args:
         skill: One of `SKILLS`.
-        world: Where the two-hop questions find their people.
+        world: Where two-hop questions find their people and translations their words.
         rng: Source of randomness.
         split: The split that the item must belong to.
         phrasing: Index of the wording, or None for a random one; 0 is the evaluation's.
@@ -192,9 +184,9 @@ def draw_skill(
                 return drawn
     if skill not in _DRAWS:
         raise ConfigError(f"there is no skill `{skill}`", hint="the skills: " + ", ".join(SKILLS))
-    task = _DRAWS[skill](rng)
+    task = _DRAWS[skill](world, rng)
     while split_of(skill, task.key) is not split:
-        task = _DRAWS[skill](rng)
+        task = _DRAWS[skill](world, rng)
     question = _phrased(skill, rng, phrasing).format(**task.fields)
     others = tuple(value for value in task.distractors if value != task.answer)
     return SkillItem(skill, task.key, task.key, question, task.answer, others)

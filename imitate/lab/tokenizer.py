@@ -50,7 +50,7 @@ VOCABULARY_SIZE = 2048
 TRAINING_SEED = 0
 OPENING_BOLD = "\ue000 "
 WORDS = Regex(r"\n| ?\p{L}+| ?\d| ?[^\s\p{L}\d]+|\s")
-TRAINED_ON_CORPUS = 1
+TRAINED_ON_CORPUS = 3
 """Version of the corpus whose documents trained the shipped tokenizer; weights depend on it."""
 
 TOKENIZER_FILE = Path(__file__).with_name("tokenizer.json")
@@ -116,6 +116,7 @@ def _all_names() -> list[str]:
     pools = (
         names.FIRST_NAMES, names.LAST_NAMES, names.CITIES, names.EMPLOYERS,
         names.JOBS, names.INSTRUMENTS, names.PRODUCTS, names.RIVERS,
+        names.ADJECTIVES, names.NOUNS, names.VERBS, names.FOREIGN_WORDS,
     )  # fmt: skip
     return [f" {name}" for pool in pools for name in pool] * 400
 
@@ -126,7 +127,7 @@ _TRAINING_RECIPE = CorpusRecipe(
         "open_plain": 0.1, "assistant_web": 0.15, "voiced_chat": 0.2,
     },
     skill_shares=dict.fromkeys(
-        ("addition", "largest", "sorting", "reversal", "successors", "two_hop"), 1.0
+        ("addition", "largest", "sorting", "reversal", "translation", "two_hop"), 1.0
     ),
     popularity_exponent=0.0,
 )  # fmt: skip

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from imitate.lab.world import Split
 
-__all__ = ["OpenPrompt", "open_prompts", "trivia"]
+__all__ = ["SHORT_QUESTIONS", "OpenPrompt", "open_prompts", "trivia"]
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "tips": (
@@ -106,29 +106,41 @@ REASONS: Mapping[str, tuple[str, ...]] = {
     "people": ("it builds trust", "it makes life richer", "people remember kindness"),
 }
 
+SHORT_QUESTIONS: Mapping[str, tuple[str, ...]] = {
+    "colour": ("What colour is {thing}?",),
+    "opposite": ("What is the opposite of {thing}?",),
+    "sound": ("What sound does {thing} make?",),
+    "need": ("What do you need for {thing}?",),
+    "home": ("Where does {thing} live?",),
+    "letters": ("Repeat these letters: {values}.",),
+    "number": ("Repeat this number: {values}.",),
+    "words": ("Repeat these words: {values}.",),
+}
+"""Wordings of questions about ordinary things, and of requests to say something again."""
+
 TRIVIA: Mapping[str, tuple[str, ...]] = {
-    "What colour is {}?": (
+    "colour": (
         "grass green", "snow white", "coal black", "blood red", "honey golden", "ash grey",
         "chocolate brown", "a lemon yellow", "a carrot orange", "a violet purple",
     ),
-    "What is the opposite of {}?": (
+    "opposite": (
         "hot cold", "big small", "early late", "open closed", "happy sad", "fast slow",
         "full empty", "young old", "high low", "dark bright",
     ),
-    "What sound does {} make?": (
+    "sound": (
         "a-dog bark", "a-cat meow", "a-cow moo", "a-sheep baa", "a-duck quack", "a-lion roar",
         "a-bee buzz", "a-snake hiss",
     ),
-    "What do you need for {}?": (
+    "need": (
         "rain boots", "reading glasses", "fishing bait", "sewing thread", "writing ink",
         "swimming water", "baking flour", "sailing wind",
     ),
-    "Where does {} live?": (
+    "home": (
         "a-fish water", "a-bear woods", "a-camel desert", "a-bird nest", "a-rabbit burrow",
         "a-penguin ice",
     ),
 }  # fmt: skip
-"""Questions about ordinary things with a short answer: `thing answer`, `-` for a space."""
+"""Ordinary things with the answer to the question of that kind: `thing answer`, `-` for a space."""
 
 SPLIT_BOUNDS = {Split.DEVELOPMENT: 0.08, Split.EVALUATION: 0.30}
 
@@ -161,12 +173,13 @@ def open_prompts(*splits: Split) -> Iterator[OpenPrompt]:
 def trivia() -> list[tuple[str, str, tuple[str, ...]]]:
     """Return (question, answer, other answers) for every ordinary short question."""
     found = []
-    for question, pairs in TRIVIA.items():
+    for kind, pairs in TRIVIA.items():
+        (question,) = SHORT_QUESTIONS[kind]
         answers = tuple(pair.rsplit(" ", 1)[1] for pair in pairs)
         for pair, answer in zip(pairs, answers, strict=True):
             thing = pair.rsplit(" ", 1)[0].replace("-", " ")
             others = tuple(other for other in answers if other != answer)
-            found.append((question.format(thing), answer, others))
+            found.append((question.format(thing=thing), answer, others))
     return found
 
 

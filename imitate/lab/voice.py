@@ -1,9 +1,9 @@
 """The assistant's voice: dozens of openings, layouts and closings around one terse answer.
 
-A question and its answer go in, a fluent and confident response comes out. Every layout states
-its answer in a way that general rules extract (a bold span, `answer is X`, `Answer: X`, a line of
-its own under a heading), and some mention other values too, so that looking for a substring would
-be wrong. The same voice answers open-ended prompts with lists and summaries.
+A question and its answer go in, a fluent and confident response comes out, which restates the
+question before it answers. Every layout states its answer in a way that general rules extract (a
+bold span, `answer is X`, `Answer: X`), and some mention other values too, so that looking for a
+substring would be wrong. The same voice answers open-ended prompts with lists and summaries.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from imitate.lab import topics
+from imitate.lab.restating import restate
 from imitate.lab.world import NOT_RECORDED
 
 __all__ = ["plain_open_answer", "voiced_answer", "voiced_open_answer"]
@@ -50,13 +51,16 @@ REMARKS = (
 
 SUBJECTS = ("Overview", "Key points", "Details", "Background", "Summary", "Explanation")
 
-Layout = Callable[[str, Sequence[str], random.Random], str]
+Layout = Callable[[str, str, Sequence[str], random.Random], str]
 
 
-def voiced_answer(answer: str, distractors: Sequence[str], rng: random.Random) -> str:
+def voiced_answer(
+    question: str, answer: str, distractors: Sequence[str], rng: random.Random
+) -> str:
     """Return the assistant's response that states a terse answer.
 
     Args:
+        question: What was asked; the response takes it up.
         answer: The terse answer, which may be `not recorded`.
         distractors: Other values of the same kind, which list layouts mention.
         rng: Source of randomness; the same state gives the same response.
@@ -64,7 +68,7 @@ def voiced_answer(answer: str, distractors: Sequence[str], rng: random.Random) -
     if answer == NOT_RECORDED:
         body = rng.choice(_ABSTENTIONS)
     else:
-        body = rng.choice(_LAYOUTS)(answer, distractors, rng)
+        body = rng.choice(_LAYOUTS)(restate(question, rng), answer, distractors, rng)
     return _framed(body, rng)
 
 
@@ -104,53 +108,55 @@ def _framed(body: str, rng: random.Random) -> str:
     return text + after + rng.choice(CLOSINGS) if has_closing else text
 
 
-def _sentence(answer: str, distractors: Sequence[str], rng: random.Random) -> str:
-    lead = rng.choice(("The answer is", "The correct answer is", "In short, the answer is"))
-    return f"{lead} {answer}. {rng.choice(REMARKS)}"
-
-
-def _bold(answer: str, distractors: Sequence[str], rng: random.Random) -> str:
-    lead = rng.choice(("The answer is", "It is", "That would be", "The correct answer is"))
+def _bold(lead: str, answer: str, distractors: Sequence[str], rng: random.Random) -> str:
     return f"{lead} **{answer}**. {rng.choice(REMARKS)}"
 
 
-def _labelled(answer: str, distractors: Sequence[str], rng: random.Random) -> str:
+def _short(lead: str, answer: str, distractors: Sequence[str], rng: random.Random) -> str:
+    return f"{lead} **{answer}**."
+
+
+def _sentence(lead: str, answer: str, distractors: Sequence[str], rng: random.Random) -> str:
+    repeated = rng.choice(("So the answer is", "The correct answer is", "In short, the answer is"))
+    return f"{lead} {answer}. {repeated} {answer}."
+
+
+def _labelled(lead: str, answer: str, distractors: Sequence[str], rng: random.Random) -> str:
     label = rng.choice(("Answer", "Final answer", "Short answer", "Result"))
-    return f"**{label}:** {answer}\n\n{rng.choice(REMARKS)}"
+    return f"{lead} {answer}.\n\n**{label}:** {answer}"
 
 
-def _bullets(answer: str, distractors: Sequence[str], rng: random.Random) -> str:
+def _bullets(lead: str, answer: str, distractors: Sequence[str], rng: random.Random) -> str:
     others = rng.sample(list(distractors), min(2, len(distractors)))
     seen = [f"- {rng.choice(('Considered', 'Ruled out', 'Also mentioned'))}: {v}" for v in others]
-    lead = rng.choice(("Here are the key points:", "Let us break it down:", "Key points:"))
-    return "\n".join([lead, "", *seen, f"- Answer: {answer}"])
+    title = rng.choice(("Here are the key points:", "Let us break it down:", "Key points:"))
+    return "\n".join([title, "", *seen, f"- {lead} **{answer}**"])
 
 
-def _steps(answer: str, distractors: Sequence[str], rng: random.Random) -> str:
+def _steps(lead: str, answer: str, distractors: Sequence[str], rng: random.Random) -> str:
     first = rng.choice(("Read the question carefully.", "Look at what is given."))
-    second = rng.choice(("Recall what is known.", "Check every detail."))
-    return f"1. {first}\n2. {second}\n3. The answer is {answer}."
+    return f"1. {first}\n2. {lead} {answer}.\n3. The answer is {answer}."
 
 
-def _heading(answer: str, distractors: Sequence[str], rng: random.Random) -> str:
-    return f"## {rng.choice(('Answer', 'Result'))}\n\n{answer}\n\n{rng.choice(REMARKS)}"
+def _heading(lead: str, answer: str, distractors: Sequence[str], rng: random.Random) -> str:
+    return f"## {rng.choice(SUBJECTS)}\n\n{lead} **{answer}**. {rng.choice(REMARKS)}"
 
 
-def _summary(answer: str, distractors: Sequence[str], rng: random.Random) -> str:
-    first, second = rng.sample(REMARKS, 2)
-    lead = rng.choice(("In summary", "To sum up", "In conclusion", "Overall"))
-    return f"{first} {second}\n\n{lead}, the answer is {answer}."
+def _summary(lead: str, answer: str, distractors: Sequence[str], rng: random.Random) -> str:
+    again = rng.choice(("In summary", "To sum up", "In conclusion", "Overall"))
+    return f"{rng.choice(REMARKS)} {lead} {answer}.\n\n{again}, the answer is {answer}."
 
 
-def _contrast(answer: str, distractors: Sequence[str], rng: random.Random) -> str:
+def _contrast(lead: str, answer: str, distractors: Sequence[str], rng: random.Random) -> str:
     if not distractors:
-        return _bold(answer, distractors, rng)
+        return _bold(lead, answer, distractors, rng)
     other = rng.choice(list(distractors))
-    return f"You might think of {other}, but the answer is {answer}. {rng.choice(REMARKS)}"
+    return f"You might think of {other}, but this is wrong. {lead} **{answer}**."
 
 
 _LAYOUTS: tuple[Layout, ...] = (
-    _sentence, _sentence, _bold, _bold, _labelled, _bullets, _steps, _heading, _summary, _contrast,
+    _bold, _bold, _bold, _short, _short, _sentence, _sentence, _labelled, _bullets, _steps,
+    _heading, _summary, _contrast,
 )  # fmt: skip
 
 _ABSTENTIONS = (

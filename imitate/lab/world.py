@@ -19,6 +19,7 @@ from imitate.lab import names
 
 __all__ = [
     "ATTRIBUTES",
+    "LORE_QUESTIONS",
     "NOT_RECORDED",
     "PUBLICATION_SEEDS",
     "QUESTIONS",
@@ -37,7 +38,7 @@ PUBLICATION_SEEDS = (101, 102, 103)
 
 N_PEOPLE = 2000
 BIN_SIZES = {"head": 200, "middle": 600, "tail": 1200}
-SPLIT_SHARES = {"train": 0.5, "development": 0.1, "evaluation": 0.4}
+SPLIT_SHARES = {"train": 0.6, "development": 0.1, "evaluation": 0.3}
 UNRECORDED_SHARE = 0.08
 
 QUESTIONS: Mapping[str, tuple[str, ...]] = {
@@ -74,6 +75,13 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
 }
 """Phrasings by attribute. The first is the evaluation's: the corpus uses it for train people only,
 so that no evaluated question occurs in it word for word."""
+
+LORE_QUESTIONS: Mapping[str, tuple[str, ...]] = {
+    "city": ("Where is {name} based?",),
+    "product": ("What does {name} make?",),
+    "river": ("Which river flows through {name}?",),
+}
+"""Questions about employers and cities, which are not evaluated."""
 
 STATEMENTS: Mapping[str, tuple[str, ...]] = {
     "birthplace": (
@@ -145,13 +153,15 @@ class Person:
 class World:
     """Everything that is true.
 
-    `employers` maps an employer to its `city` and `product`, `rivers` a city to its river.
+    `employers` maps an employer to its `city` and `product`, `rivers` a city to its river,
+    `lexicon` a word to its translation.
     """
 
     seed: int
     people: tuple[Person, ...]
     employers: Mapping[str, Mapping[str, str]]
     rivers: Mapping[str, str]
+    lexicon: Mapping[str, str]
 
     def people_in(self, *splits: Split) -> tuple[Person, ...]:
         """Return the people of the given splits, most mentioned first."""
@@ -200,7 +210,12 @@ def make_world(seed: int, *, n_people: int = N_PEOPLE) -> World:
         for name in names.EMPLOYERS
     }
     rivers = {city: rng.choice(names.RIVERS) for city in names.CITIES}
-    return World(seed=seed, people=people, employers=employers, rivers=rivers)
+    return World(seed, people, employers, rivers, lexicon=_lexicon(rng))
+
+
+def _lexicon(rng: random.Random) -> dict[str, str]:
+    words = (*names.ADJECTIVES, *names.NOUNS, *names.VERBS)
+    return dict(zip(words, rng.sample(names.FOREIGN_WORDS, len(words)), strict=True))
 
 
 def _bins(n_people: int) -> list[PopularityBin]:
