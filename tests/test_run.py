@@ -280,11 +280,13 @@ def test_a_flipped_byte_in_the_store_is_recomputed_to_the_same_results(
 
 
 def start(config: Path, runs: Path) -> subprocess.Popen[bytes]:
+    """Start a run that an interrupt reaches, even where the tests are a job in the background."""
     return subprocess.Popen(
         [sys.executable, "-m", "imitate.cli", "run", str(config), "--runs", str(runs), "--quiet"],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
