@@ -371,7 +371,7 @@ def _reason(decision: Decision, bounds: Bounds, rule: Rule) -> str:
         return f"at best {worst} points against its base, in every format; the margin is {m:g}"
     if decision is Decision.NO_GAIN:
         small = f"; above 0 ({low}), but too little to count" if bounds.gain_lower > 0 else ""
-        return f"at best {high} points above its base, under the margin of {m:g}{small}"
+        return f"at best {high} points against its base, under the margin of {m:g}{small}"
     return f"between {low} and {high} points against its base: neither a gain nor none is shown"
 
 
