@@ -273,10 +273,10 @@ def _write_report(folder: Path, out: Path | None = None, n_excerpts: int | None 
 
 
 def _write_json(path: Path, value: Any) -> None:
+    from imitate.stages.workplace import write_json
+
     partial = path.with_suffix(".partial")
-    partial.write_text(
-        json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    write_json(partial, value)
     partial.replace(path)
 
 

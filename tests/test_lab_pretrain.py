@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 import imitate.lab
 from evals.errors import ConfigError, ModelError
+from imitate.lab.card import data_card
 from imitate.lab.pretrain import batch_tokens, new_model, pretrain, train_model
 from imitate.lab.recipe import PretrainRecipe, load_recipe
 from imitate.lab.score import score_model
@@ -142,3 +143,15 @@ def test_shipped_models_know_the_head_better_than_the_tail(name):
     scores = score_model(folder, make_world(facts["world_seed"]), n_items=90, tasks=("facts",))
     for by_task in scores.values():
         assert by_task["facts/head"] > by_task["facts/tail"] + 0.2
+
+
+@pytest.mark.parametrize("name", ["small", "medium", "large", "teacher"])
+def test_shipped_models_were_made_by_the_shipped_recipe_from_todays_corpus(name):
+    path = WEIGHTS / name / "lab.json"
+    if not path.exists():
+        pytest.skip(f"no weights of lab/{name} in this checkout")
+    facts = json.loads(path.read_text())
+    recipe = load_recipe(RECIPES / f"{name}.yaml")
+    assert facts["recipe_fingerprint"] == recipe.fingerprint()
+    card = data_card(make_world(recipe.world_seed), recipe.stages[0].corpus(), n_documents=500)
+    assert facts["corpus_hash"] == card["corpus_hash"]

@@ -39,9 +39,7 @@ from imitate.config.tasks import (
     LmEvalItems,
     TaskConfig,
 )
-from imitate.config.whole import (
-    Config,
-)
+from imitate.config.whole import Config
 
 __all__ = [
     "AnalysisConfig",

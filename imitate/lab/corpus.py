@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from imitate.lab import names, topics
 from imitate.lab.restating import restate
-from imitate.lab.skills import TWO_HOP, SkillItem, draw_skill, draw_two_hop
+from imitate.lab.skills import TRANSLATION, TWO_HOP, SkillItem, draw_skill, draw_two_hop
 from imitate.lab.voice import plain_open_answer, voiced_answer, voiced_open_answer
 from imitate.lab.world import (
     ATTRIBUTES,
@@ -243,7 +243,7 @@ class _Writer:
         """
         if skill != TWO_HOP:
             item = draw_skill(skill, self._world, self._rng, split=Split.TRAIN)
-            is_known = skill != "translation" or self._words.issuperset(item.key.split())
+            is_known = skill != TRANSLATION or self._words.issuperset(item.key.split())
             return item if is_known else None
         person = self._person()
         is_askable = person.split is Split.TRAIN

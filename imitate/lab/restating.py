@@ -45,7 +45,7 @@ LEADS = {
 }
 """Beginnings of sentences by the kind of the question; the answer comes next."""
 
-OTHERWISE = ("The answer is",)
+OTHERWISE = "The answer is"
 
 
 def restate(question: str, rng: random.Random) -> str:
@@ -53,7 +53,7 @@ def restate(question: str, rng: random.Random) -> str:
     for pattern, leads in _patterns():
         if match := pattern.fullmatch(question):
             return rng.choice(leads).format(**match.groupdict())
-    return rng.choice(OTHERWISE)
+    return OTHERWISE
 
 
 @functools.cache

@@ -21,6 +21,7 @@ __all__ = [
     "HELD_OUT_SKILLS",
     "LOCAL_SKILL",
     "SKILLS",
+    "TRANSLATION",
     "TWO_HOP",
     "SkillItem",
     "draw_skill",
@@ -143,11 +144,12 @@ _DRAWS: Mapping[str, Callable[[World, random.Random], _Task]] = {
     "translation": _translation,
 }
 
+TRANSLATION = "translation"
 TWO_HOP = "two_hop"
 SKILLS = (*_DRAWS, TWO_HOP)
-LOCAL_SKILL = "translation"
+LOCAL_SKILL = TRANSLATION
 """What the `local` mix imitates: rare in the bases' corpus, and built of words to be learned."""
-HELD_OUT_SKILLS = ("addition", "sorting", "reversal", "translation", TWO_HOP)
+HELD_OUT_SKILLS = ("addition", "sorting", "reversal", TRANSLATION, TWO_HOP)
 """Skills that the `broad` mix never shows; `largest` is in its support."""
 
 
