@@ -48,8 +48,9 @@ def test_a_seed_decides_the_stream():
     assert first_documents(1, 200) != first_documents(2, 200)
 
 
-def test_no_evaluated_question_occurs_in_the_corpus():
-    card = data_card(make_world(1), RECIPE, n_documents=4000)
+@pytest.mark.parametrize("seed", [1, 101])
+def test_no_evaluated_question_occurs_in_the_corpus(seed):
+    card = data_card(make_world(seed), RECIPE, n_documents=4000)
     assert card["evaluated_questions_found"] == []
     assert set(card["documents"]) == set(TYPICAL_TOKENS)
     assert 0.05 < card["unrecorded_share"] < 0.12

@@ -65,12 +65,19 @@ def test_a_killed_run_resumes_to_identical_weights(tmp_path):
     recipe = tiny_recipe()
     whole = new_model(recipe.architecture, recipe.seed)
     train_model(recipe, whole, checkpoint=tmp_path / "whole.pt", progress=quiet)
+    seconds = [0.0]
     for stop_after in (3, 9, None):
         resumed = new_model(recipe.architecture, seed=99)
         if stop_after == 3:
             resumed = new_model(recipe.architecture, recipe.seed)
         checkpoint = tmp_path / "parts.pt"
-        train_model(recipe, resumed, checkpoint=checkpoint, progress=quiet, stop_after=stop_after)
+        seconds.append(
+            train_model(
+                recipe, resumed, checkpoint=checkpoint, progress=quiet, stop_after=stop_after
+            )
+        )
+    assert seconds == sorted(seconds)
+    assert len(set(seconds)) == 4
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from imitate.lab import topics
 from imitate.lab.corpus import CORPUS_VERSION, CorpusRecipe, stream_documents
-from imitate.lab.items import TASKS, lab_items
+from imitate.lab.items import TASKS, evaluated_prompts
 from imitate.lab.recipe import PretrainRecipe
 from imitate.lab.tokenizer import TOKENIZER_FILE, load_tokenizer, save_tokenizer_files
 from imitate.lab.world import ATTRIBUTES, Split, World, make_world
@@ -135,14 +135,9 @@ def model_card(facts: Mapping[str, Any]) -> str:
 
 def _evaluated(world: World) -> set[str]:
     """Return the questions that the corpus must not hold."""
-    sizes = {"chat": 400, "facts_unrecorded": 250, "two_hop": 500}
-    items = [
-        item
-        for task in TASKS
-        for item in lab_items(world, task, n_items=sizes.get(task, 1000), n_development=0, seed=0)
-    ]
+    asked = [p for task in TASKS for p in evaluated_prompts(world, task, at_most=1000, seed=0)]
     open_ended = topics.open_prompts(Split.EVALUATION, Split.DEVELOPMENT)
-    return {item.prompt for item in items} | {prompt.text for prompt in open_ended}
+    return {*asked, *(prompt.text for prompt in open_ended)}
 
 
 def _asked(text: str) -> set[str]:

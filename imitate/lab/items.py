@@ -9,6 +9,7 @@ a cluster of its own; facts and two hops cluster by person.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -18,7 +19,7 @@ from imitate.lab import topics
 from imitate.lab.skills import SKILLS, TWO_HOP, SkillItem, draw_skill, draw_two_hop
 from imitate.lab.world import ATTRIBUTES, QUESTIONS, Person, PopularityBin, Split, World
 
-__all__ = ["TASKS", "item_support", "lab_items"]
+__all__ = ["TASKS", "evaluated_prompts", "item_support", "lab_items"]
 
 TASKS = ("facts", "facts_unrecorded", *SKILLS, "chat")
 
@@ -45,8 +46,14 @@ def lab_items(
     return scored + rest
 
 
+def evaluated_prompts(world: World, task: str, *, at_most: int, seed: int) -> list[str]:
+    """Return the prompts of the first scored items of a task, of all where it has fewer."""
+    items = _items(world, task, Split.EVALUATION, seed)
+    return [item.prompt for item in itertools.islice(items, at_most)]
+
+
 def _take(items: Iterator[Item], count: int, task: str, what: str) -> list[Item]:
-    taken = [item for item, _ in zip(items, range(count), strict=False)]
+    taken = list(itertools.islice(items, count))
     if len(taken) < count:
         raise ConfigError(
             f"`{task}` has {len(taken)} {what} items, asked for {count}",

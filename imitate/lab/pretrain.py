@@ -94,8 +94,10 @@ def train_model(
     checkpoint: Path,
     progress: Progress,
     stop_after: int | None = None,
-) -> None:
+) -> float:
     """Train the model in place through all stages, resuming from `checkpoint` if it is there.
+
+    Returns the seconds that it trained, those before the checkpoint included.
 
     Args:
         recipe: What to train on.
@@ -106,7 +108,8 @@ def train_model(
     """
     world = make_world(recipe.world_seed)
     optimisers = _optimisers(model, recipe)
-    start = _restore(checkpoint, recipe, model, optimisers)
+    start, seconds = _restore(checkpoint, recipe, model, optimisers)
+    started = time.monotonic() - seconds
     n_steps = sum(_n_steps(recipe, stage) for stage in recipe.stages)
     last = n_steps if stop_after is None else min(stop_after, n_steps)
     model.train()
@@ -121,9 +124,11 @@ def train_model(
         _descend(loss, model, optimisers)
         meter.tell(step, float(loss.detach()))
         if time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
-            _save(checkpoint, recipe, model, optimisers, step + 1)
             saved_at = time.monotonic()
-    _save(checkpoint, recipe, model, optimisers, last)
+            _save(checkpoint, recipe, model, optimisers, step + 1, seconds=saved_at - started)
+    seconds = time.monotonic() - started
+    _save(checkpoint, recipe, model, optimisers, last, seconds=seconds)
+    return seconds
 
 
 def pretrain(
@@ -150,11 +155,9 @@ def pretrain(
     folder = output_root / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT_NAME
-    started = time.monotonic()
     model = _initial_model(recipe, output_root)
-    train_model(recipe, model, checkpoint=checkpoint, progress=tell)
-    minutes = (time.monotonic() - started) / 60
-    write_model(model, recipe, folder, command=command, minutes=minutes, progress=tell)
+    seconds = train_model(recipe, model, checkpoint=checkpoint, progress=tell)
+    write_model(model, recipe, folder, command=command, minutes=seconds / 60, progress=tell)
     checkpoint.unlink()
     return folder
 
@@ -225,10 +228,13 @@ def _save(
     model: LlamaForCausalLM,
     optimisers: list[torch.optim.Optimizer],
     step: int,
+    *,
+    seconds: float,
 ) -> None:
     state = {
         "recipe": recipe.fingerprint(),
         "step": step,
+        "seconds": seconds,
         "model": model.state_dict(),
         "optimisers": [optimiser.state_dict() for optimiser in optimisers],
     }
@@ -242,17 +248,17 @@ def _restore(
     recipe: PretrainRecipe,
     model: LlamaForCausalLM,
     optimisers: list[torch.optim.Optimizer],
-) -> int:
-    """Load a checkpoint of this very recipe, if there is one, and return the step to go on at."""
+) -> tuple[int, float]:
+    """Load a checkpoint of this very recipe, if there is one; return its step and its seconds."""
     if not checkpoint.exists():
-        return 0
+        return 0, 0.0
     state: dict[str, Any] = torch.load(checkpoint, weights_only=True)
     if state["recipe"] != recipe.fingerprint():
-        return 0
+        return 0, 0.0
     model.load_state_dict(state["model"])
     for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
         optimiser.load_state_dict(saved)
-    return int(state["step"])
+    return int(state["step"]), float(state["seconds"])
 
 
 class _Meter:
