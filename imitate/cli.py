@@ -133,8 +133,10 @@ def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _add_report(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    report = verbs.add_parser("report", help="write the report of a finished run again")
-    report.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    report = verbs.add_parser(
+        "report", help="write the report of a finished run again, or set several side by side"
+    )
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run")
     report.add_argument("--out", type=Path, metavar="DIR", help="where it goes (into the run)")
     report.add_argument(
         "--excerpts",
@@ -205,9 +207,13 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from imitate.commands import report
+    from imitate.commands import compare, report
 
-    return report(arguments.run, out=arguments.out, n_excerpts=arguments.excerpts)
+    if len(arguments.runs) > 1:
+        if arguments.excerpts is not None:
+            raise UserError("`--excerpts` goes with one run", hint="several are set side by side")
+        return compare(arguments.runs, out=arguments.out)
+    return report(arguments.runs[0], out=arguments.out, n_excerpts=arguments.excerpts)
 
 
 def _data(arguments: argparse.Namespace) -> int:

@@ -27,7 +27,7 @@ from imitate.provenance import describe_provenance
 from imitate.run import Finished, execute_plan, work_of
 from imitate.store import Store
 
-__all__ = ["data", "fetch_model", "lab_card", "list_models", "pretrain", "report", "run"]
+__all__ = ["compare", "data", "fetch_model", "lab_card", "list_models", "pretrain", "report", "run"]
 
 _MODEL_STAGES = {
     Stage.DISTILL,
@@ -93,13 +93,31 @@ def run(
 
 def report(folder: Path, *, out: Path | None = None, n_excerpts: int | None = None) -> int:
     """Write the report of a finished run again, with excerpts of its outputs only if so asked."""
-    if not (folder / "results.json").is_file():
-        raise UserError(f"no results in `{folder}`", hint="give the folder of a finished run")
+    _check_finished(folder)
     if n_excerpts is not None and n_excerpts < 0:
         raise UserError(f"`--excerpts` must be at least 0, got {n_excerpts}")
     page = _write_report(folder, out, n_excerpts)
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     print(_last_line(folder, page, results))
+    return 0
+
+
+def compare(folders: Sequence[Path], *, out: Path | None = None) -> int:
+    """Set finished runs side by side, on standard output or as `comparison.md` in a folder."""
+    from reports.compare import compare_runs
+    from reports.render import comparison_markdown
+
+    for folder in folders:
+        _check_finished(folder)
+    told = comparison_markdown(compare_runs(folders))
+    path = None
+    if out is None:
+        print(told)
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        path = out / "comparison.md"
+        path.write_text(told, encoding="utf-8")
+    print(json.dumps({"runs": list(map(str, folders)), "comparison": path and str(path)}))
     return 0
 
 
@@ -264,6 +282,11 @@ def _timing(finished: Finished, started: datetime, total: float, folder: Path) -
 
 def _copy(finished: Finished, folder: Path, name: str) -> None:
     (folder / name).write_bytes((finished.cells["analyse"].folder / name).read_bytes())
+
+
+def _check_finished(folder: Path) -> None:
+    if not (folder / "results.json").is_file():
+        raise UserError(f"no results in `{folder}`", hint="give the folder of a finished run")
 
 
 def _write_report(folder: Path, out: Path | None = None, n_excerpts: int | None = None) -> Path:

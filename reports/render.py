@@ -24,7 +24,7 @@ from reports.page import Cell, Figure, Section, Span
 from reports.reading import AXES, Run, axes_of, lead_imitator, read_run
 from reports.svg import standalone
 
-__all__ = ["ReportFiles", "write_report"]
+__all__ = ["ReportFiles", "comparison_markdown", "write_report"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 SPAN_WIDTH, SPAN_HEIGHT = 112, 16
@@ -226,6 +226,11 @@ def _span_svg(span: Span) -> Markup:
 
 def _markdown(report: Report) -> str:
     return _environment(is_html=False).get_template("report.md.j2").render(report=report)
+
+
+def comparison_markdown(section: Section) -> str:
+    """Return the tables that set several runs side by side, as Markdown."""
+    return _environment(is_html=False).get_template("comparison.md.j2").render(section=section)
 
 
 def _escape_markdown(value: object) -> object:
