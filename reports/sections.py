@@ -90,7 +90,8 @@ def _rates(results: Entry) -> Section:
     said = (
         f"The rate was chosen by a rule fixed beforehand: {rule or 'not stated'}. Filled marks are "
         "the chosen rate, hollow ones the others: what a different choice would have shown. A loss "
-        "that only a high rate shows belongs to the rate, not to imitation."
+        "that only a high rate shows belongs to the rate, not to imitation. The rule reads how "
+        "well the teacher's responses are predicted, and nothing of what else is lost."
     )
     return Section("learning-rate", "Learning rate", (said,), figures=drawn)
 

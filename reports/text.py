@@ -84,7 +84,7 @@ def _scope(entries: Sequence[Entry]) -> str:
 
 def alerts(results: Entry) -> tuple[str, ...]:
     """Return what a reader must know before the first number."""
-    return (*_control_alerts(results), *_open_axis_alerts(results))
+    return (*_control_alerts(results), *_rate_alerts(results), *_open_axis_alerts(results))
 
 
 def plane_note(results: Entry) -> str:
@@ -114,6 +114,39 @@ def _control_alerts(results: Entry) -> list[str]:
         )
         noun, verb = ("A control", "wins") if len(named) == 1 else ("Controls", "win")
         said.append(f"{noun} {verb} {AXES[axis].lower()}: {listed(named)}; {meaning}.")
+    return said
+
+
+def _rate_alerts(results: Entry) -> list[str]:
+    """Return which verdicts another learning rate changes, and where the grid may end too soon."""
+    entries = [*(results.get("verdicts") or []), *(results.get("sweeps") or [])]
+    words = {entry["arm"]: entry["verdict"] for entry in entries}
+    said, largest_tried, smallest_tried = [], [], []
+    for sweep in results.get("learning_rates") or []:
+        name = f"{sweep['base']}/{sweep['mix']}"
+        points = sorted(sweep["points"], key=lambda point: float(point["learning_rate"]))
+        at_word: dict[str, list[str]] = {}
+        for point in points:
+            if point["arm"] in words:
+                mark = " (chosen)" if point["is_chosen"] else ""
+                rates = at_word.setdefault(words[point["arm"]], [])
+                rates.append(f"{point['learning_rate']:g}{mark}")
+        if len(at_word) > 1:
+            told = "; ".join(f"{word} at {listed(rates)}" for word, rates in at_word.items())
+            said.append(f"The verdict on {name} hangs on the learning rate: {told}.")
+        if len(points) > 1 and points[-1]["is_chosen"]:
+            largest_tried.append(name)
+        elif len(points) > 1 and points[0]["is_chosen"]:
+            smallest_tried.append(name)
+    for names, extreme, side in (
+        (largest_tried, "largest", "above"),
+        (smallest_tried, "smallest", "below"),
+    ):
+        if names:
+            said.append(
+                f"The rule chose the {extreme} learning rate that was tried, for {listed(names)}: "
+                f"it might have gone on to rates {side} the grid."
+            )
     return said
 
 

@@ -126,6 +126,31 @@ def test_several_reasons_of_a_silent_axis_are_one_line() -> None:
     assert said.endswith(" reasons, each told with the verdicts.")
 
 
+def test_a_verdict_that_hangs_on_the_learning_rate_is_told_at_the_top() -> None:
+    results = copy.deepcopy(make_results())
+    for entry in (*results["verdicts"], *results["sweeps"]):
+        entry["verdict"] = "style only"
+    assert not any("learning rate" in line for line in alerts(results))
+    changed = next(e for e in results["sweeps"] if e["arm"] == "medium/broad-1000-s0@0.003")
+    changed["verdict"] = "neither"
+    (said,) = (line for line in alerts(results) if "learning rate" in line)
+    assert said == (
+        "The verdict on medium/broad hangs on the learning rate: "
+        "style only at 0.0003 and 0.001 (chosen); neither at 0.003."
+    )
+
+
+@pytest.mark.parametrize(("edge", "extreme"), [(0, "smallest"), (-1, "largest")])
+def test_a_rate_chosen_at_the_edge_of_the_grid_is_told_at_the_top(edge: int, extreme: str) -> None:
+    results = copy.deepcopy(make_results())
+    points = results["learning_rates"][0]["points"]
+    for point in points:
+        point["is_chosen"] = point is points[edge]
+    base = results["learning_rates"][0]["base"]
+    (said,) = (line for line in alerts(results) if line.startswith("The rule chose"))
+    assert f"the {extreme} learning rate that was tried, for {base}/broad:" in said
+
+
 def test_every_decision_stands_with_difference_interval_and_n(complete: ReportFiles) -> None:
     page = complete.html.read_text()
     row = next(r for r in page.split("<tr>") if "medium/<wbr>broad-1000-s0" in r)
