@@ -291,7 +291,7 @@ def headline(verdicts: Sequence[Mapping[str, Any]]) -> str:
 
     Mixes stand together by verdict, the most frequent verdict first; a base is named where a mix
     did not do the same for all. At most two are named to a verdict, and three verdicts: the rest is
-    counted. Controls stay out of it.
+    counted; mixes that closed a gap in what they teach come last. Controls stay out of it.
     """
     largest = _at_largest_amount(verdicts)
     bases: dict[str, list[str]] = {}
@@ -313,7 +313,20 @@ def headline(verdicts: Sequence[Mapping[str, Any]]) -> str:
     n_others = sum(len(by_word[word]) for word in words[_TOLD:])
     if n_others:
         clauses.append(f"{n_others} more came out otherwise")
+    taught = [
+        entry["mix"]
+        for entry in largest
+        if ((entry.get("axes") or {}).get("capability_in_support") or {}).get("decision")
+        == "closed"
+    ]
+    if taught:
+        clauses.append(f"in support, {_listed(list(dict.fromkeys(taught)))} closed the gap")
     return f"Imitating {'; '.join(clauses)}."
+
+
+def _closed_in_support(entry: Mapping[str, Any]) -> bool:
+    measured = (entry.get("axes") or {}).get("capability_in_support") or {}
+    return bool(measured.get("decision") == "closed")
 
 
 def _at_largest_amount(verdicts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

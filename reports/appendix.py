@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.numbers import count, duration, number, percent, share_interval
 from reports.page import Block, Cell, Table
-from reports.reading import AXES, Run, mix_names, ordered
+from reports.reading import AXES, Run, chosen_format, mix_names, ordered
 
 __all__ = [
     "arm_table",
@@ -46,7 +46,7 @@ def task_table(results: Entry) -> tuple[Table, ...]:
 
 def arm_table(results: Entry) -> tuple[Table, ...]:
     """Return how every arm was made."""
-    rows = tuple(_arm_row(arm) for arm in results.get("arms") or [])
+    rows = tuple(_arm_row(results, arm) for arm in results.get("arms") or [])
     columns = (
         "Arm", "Kind", "Parameters", "Rate", "Steps", "Tokens", "Held-out loss", "Adapter moves",
         "Format",
@@ -181,12 +181,14 @@ def _commands(results: Entry) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _arm_row(arm: Entry) -> tuple[Cell, ...]:
+def _arm_row(results: Entry, arm: Entry) -> tuple[Cell, ...]:
     training = arm.get("training") or {}
     before, after = training.get("held_out_loss_before"), training.get("held_out_loss")
-    loss = "–" if after is None else f"{number(before)} → {number(after)}"
+    loss = "–" if after is None else f"{number(before, 4)} → {number(after, 4)}"
     formats = {
-        AXES.get(axis, axis): form for axis, form in (arm.get("chosen_format") or {}).items()
+        title: form
+        for axis, title in AXES.items()
+        if axis != "style" and (form := chosen_format(results, arm["arm"], axis))
     }
     rate = arm.get("learning_rate")
     shift = (arm.get("adapter_proof") or {}).get("shift")

@@ -50,7 +50,7 @@ def gap_tables(results: Entry) -> tuple[Table, ...]:
         row
         for axis in ("factuality", "capability_held_out", "capability_in_support")
         for base in base_names(results)
-        if (row := _gap_row(axis, base, {m: found.get((base, m)) for m in mixes}))
+        for row in _gap_rows(axis, base, {m: found.get((base, m)) for m in mixes})
     ]
     columns = ("Axis and base", "Base", *(_mix_title(found, mix) for mix in mixes), "Teacher")
     note = (
@@ -96,14 +96,23 @@ def style_tables(results: Entry) -> tuple[Table, ...]:
     return tuple(tables)
 
 
-def _gap_row(axis: str, base: str, entries: dict[str, Entry | None]) -> tuple[Cell, ...] | None:
+def _gap_rows(axis: str, base: str, entries: dict[str, Entry | None]) -> list[tuple[Cell, ...]]:
+    """Return a row for each set of tasks: what is held out depends on the mix."""
     measured = {mix: axes_of(e).get(axis) if e else None for mix, e in entries.items()}
-    first = next((m for m in measured.values() if m and m.get("base") is not None), None)
-    if first is None:
-        return None
-    cells = [Cell("–") if not m else _gap_cell(m) for m in measured.values()]
-    name = Cell(AXES[axis], base)
-    return (name, Cell(percent(first["base"])), *cells, Cell(percent(first.get("teacher"))))
+    by_tasks: dict[tuple[str, ...], list[Entry]] = {}
+    for found in measured.values():
+        if found and found.get("base") is not None:
+            by_tasks.setdefault(tuple(found.get("tasks") or ()), []).append(found)
+    rows = []
+    for tasks, group in by_tasks.items():
+        cells = [
+            Cell("–") if not any(found is m for found in group) or m is None else _gap_cell(m)
+            for m in measured.values()
+        ]
+        name = Cell(AXES[axis], f"{base}: {', '.join(tasks)}" if tasks else base)
+        own, teacher = Cell(percent(group[0]["base"])), Cell(percent(group[0].get("teacher")))
+        rows.append((name, own, *cells, teacher))
+    return rows
 
 
 def _gap_cell(axis: Entry) -> Cell:

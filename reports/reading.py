@@ -142,17 +142,16 @@ def mix_names(results: Entry) -> list[str]:
     return list(dict.fromkeys(verdict["mix"] for verdict in results.get("verdicts") or []))
 
 
-def winning_controls(results: Entry) -> dict[str, dict[str, list[str]]]:
-    """Return, by axis, the controls that gain over their base, each with those bases."""
-    won: dict[str, dict[str, list[str]]] = {}
+def winning_controls(results: Entry) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Return, by axis, the controls that gain over their base: by base, by how much."""
+    won: dict[str, dict[str, dict[str, float | None]]] = {}
     for entry in results.get("controls") or []:
-        name = entry["control"].replace("_", " ")
-        _note_wins(won, name, entry["base"], entry.get("wins") or [])
+        _note_wins(won, entry["control"].replace("_", " "), entry, entry.get("wins") or [])
     for entry in largest(results.get("verdicts") or []).values():
         if entry["is_control"]:
             axes = axes_of(entry)
             wins = [axis for axis in axes if axes[axis]["decision"] in WON]
-            _note_wins(won, entry["mix"], entry["base"], wins)
+            _note_wins(won, entry["mix"], entry, wins)
     return {axis: won[axis] for axis in AXES if axis in won}
 
 
@@ -188,10 +187,11 @@ def _rank(entry: Entry) -> tuple[int, int]:
 
 
 def _note_wins(
-    won: dict[str, dict[str, list[str]]], name: str, base: str, axes: Sequence[str]
+    won: dict[str, dict[str, dict[str, float | None]]], name: str, entry: Entry, axes: Sequence[str]
 ) -> None:
     for axis in axes:
-        won.setdefault(axis, {}).setdefault(name, []).append(base)
+        gained = won.setdefault(axis, {}).setdefault(name, {})
+        gained[entry["base"]] = (axes_of(entry).get(axis) or {}).get("difference")
 
 
 def _read_json(path: Path) -> Entry:

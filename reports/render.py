@@ -20,6 +20,7 @@ import jinja2
 from markupsafe import Markup
 
 from reports import figures, numbers, outputs, sections, text, theme, verdicts
+from reports.alerts import alerts
 from reports.page import Cell, Figure, Section, Span
 from reports.reading import AXES, Run, axes_of, lead_imitator, read_run
 from reports.svg import standalone
@@ -97,7 +98,7 @@ def _report(run: Run, *, is_excerpt: bool) -> Report:
         name=results.get("name") or "run",
         headline=_opened(results.get("headline") or "This run reached no verdict."),
         compared=text.compared(results),
-        alerts=text.alerts(results),
+        alerts=alerts(results),
         lead=lead["arm"] if lead else "",
         tiles=_tiles(results),
         plane=plane,

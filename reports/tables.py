@@ -121,7 +121,7 @@ def slope_table(results: Entry) -> tuple[Table, ...]:
             Cell(AXES.get(axis, axis), mix),
             Cell(claim["name"].replace("log2 ", "")),
             Cell(points(claim.get("value"), 2), points_interval(claim.get("ci95"), 2)),
-            Cell(number(claim.get("p_holm"), 3)),
+            Cell(_p_value(claim.get("p_holm"))),
         )
         for mix, by_axis in slopes.items()
         for axis in ordered(by_axis, AXES)
@@ -130,10 +130,15 @@ def slope_table(results: Entry) -> tuple[Table, ...]:
     columns = ("Axis and mix", "For each doubling", "Points", "p after Holm")
     note = (
         "Least-squares slopes over the imitators' scores. The paper's point is the difference of "
-        "two: whether a doubling of the base moves an axis more than a doubling of the data."
+        "two: whether a doubling of the base moves an axis more than a doubling of the data. "
+        "Errors are those of the items, for these adapters; a slope over data is a mean over bases."
     )
     caption = "Data or base: what a doubling changes"
     return (Table(caption, columns, rows, note),) if rows else ()
+
+
+def _p_value(value: float | None) -> str:
+    return "< 0.001" if value is not None and value < 0.001 else number(value, 3)
 
 
 def _telling_row(told: str, by: str, entry: Entry) -> tuple[Cell, ...]:

@@ -8,16 +8,13 @@ from typing import Any
 from reports.numbers import count, number, percent
 from reports.reading import (
     AXES,
-    SUBSTANCE,
     axes_of,
     base_names,
     imitators,
-    lead_imitator,
     recipes,
-    winning_controls,
 )
 
-__all__ = ["alerts", "compared", "limits", "listed", "plane_note", "plural"]
+__all__ = ["compared", "limits", "listed", "plane_note", "plural"]
 
 Entry = dict[str, Any]
 
@@ -42,7 +39,8 @@ def listed(names: Sequence[str], most: int = 6) -> str:
 
 def compared(results: Entry) -> str:
     """Return what was compared with what, on how much, and how widely the verdict holds."""
-    entries, tasks = recipes(imitators(results)), results.get("tasks") or []
+    entries = recipes(imitators(results))
+    tasks = [task for task in results.get("tasks") or [] if task.get("in_verdict", True)]
     bases = [b for b in base_names(results) if any(e["base"] == b for e in entries)]
     if not entries:
         return "This run trained no imitator, so there is no verdict to give."
@@ -82,11 +80,6 @@ def _scope(entries: Sequence[Entry]) -> str:
     return f"{said}."
 
 
-def alerts(results: Entry) -> tuple[str, ...]:
-    """Return what a reader must know before the first number."""
-    return (*_control_alerts(results), *_rate_alerts(results), *_open_axis_alerts(results))
-
-
 def plane_note(results: Entry) -> str:
     """Return how to read the figure of style against substance."""
     margin = number((results.get("rule") or {}).get("margin_points"), 1)
@@ -97,91 +90,6 @@ def plane_note(results: Entry) -> str:
         f"intervals. The shaded band is the margin: {margin} points either way count as no gain. "
         "Up is substance, right is style."
     )
-
-
-def _control_alerts(results: Entry) -> list[str]:
-    said = []
-    n_bases = len(base_names(results))
-    for axis, controls in winning_controls(results).items():
-        named = [
-            name if len(bases) == n_bases else f"{name} (on {listed(bases)})"
-            for name, bases in controls.items()
-        ]
-        meaning = (
-            "so this much style takes no knowledge of what was asked"
-            if axis == "style"
-            else "so a gain there is no evidence that imitation taught anything"
-        )
-        noun, verb = ("A control", "wins") if len(named) == 1 else ("Controls", "win")
-        said.append(f"{noun} {verb} {AXES[axis].lower()}: {listed(named)}; {meaning}.")
-    return said
-
-
-def _rate_alerts(results: Entry) -> list[str]:
-    """Return which verdicts another learning rate changes, and where the grid may end too soon."""
-    entries = [*(results.get("verdicts") or []), *(results.get("sweeps") or [])]
-    words = {entry["arm"]: entry["verdict"] for entry in entries}
-    said, largest_tried, smallest_tried = [], [], []
-    for sweep in results.get("learning_rates") or []:
-        name = f"{sweep['base']}/{sweep['mix']}"
-        points = sorted(sweep["points"], key=lambda point: float(point["learning_rate"]))
-        at_word: dict[str, list[str]] = {}
-        for point in points:
-            if point["arm"] in words:
-                mark = " (chosen)" if point["is_chosen"] else ""
-                rates = at_word.setdefault(words[point["arm"]], [])
-                rates.append(f"{point['learning_rate']:g}{mark}")
-        if len(at_word) > 1:
-            told = "; ".join(f"{word} at {listed(rates)}" for word, rates in at_word.items())
-            said.append(f"The verdict on {name} hangs on the learning rate: {told}.")
-        if len(points) > 1 and points[-1]["is_chosen"]:
-            largest_tried.append(name)
-        elif len(points) > 1 and points[0]["is_chosen"]:
-            smallest_tried.append(name)
-    for names, extreme, side in (
-        (largest_tried, "largest", "above"),
-        (smallest_tried, "smallest", "below"),
-    ):
-        if names:
-            said.append(
-                f"The rule chose the {extreme} learning rate that was tried, for {listed(names)}: "
-                f"it might have gone on to rates {side} the grid."
-            )
-    return said
-
-
-def _open_axis_alerts(results: Entry) -> list[str]:
-    """Return one line for each axis that says nothing, of some imitators or of all."""
-    said = []
-    entries = recipes(imitators(results))
-    for axis, title in AXES.items():
-        reasons: dict[str, list[Entry]] = {}
-        for entry in entries:
-            measured = axes_of(entry).get(axis) or {}
-            if measured.get("decision") in {"uninformative", "refused"}:
-                reason = (measured.get("reason") or "no reason given").rstrip(".")
-                reasons.setdefault(reason, []).append(entry)
-        mute = [entry for group in reasons.values() for entry in group]
-        if len(reasons) == 1:
-            said.append(f"{title} says nothing{_about(mute, entries)}: {next(iter(reasons))}.")
-        elif reasons:
-            told = f"{len(reasons)} reasons, each told with the verdicts"
-            said.append(f"{title} says nothing{_about(mute, entries)}, for {told}.")
-    lead = lead_imitator(results)
-    for axis in ("style", *SUBSTANCE):
-        if lead and axis not in axes_of(lead):
-            said.append(f"{AXES[axis]} was not measured: no task of this run counts for it.")
-    return said
-
-
-def _about(mute: Sequence[Entry], entries: Sequence[Entry]) -> str:
-    """Return which of the imitators a statement is about: nothing if all, bases if whole ones."""
-    if len(mute) == len(entries):
-        return ""
-    bases = list(dict.fromkeys(entry["base"] for entry in mute))
-    if len(mute) == sum(entry["base"] in bases for entry in entries):
-        return f" about imitators of {listed(bases)}"
-    return f" about {listed([entry['arm'] for entry in mute], 3)}"
 
 
 def limits(results: Entry) -> tuple[str, ...]:
@@ -204,8 +112,9 @@ def _seed_limits(results: Entry) -> list[str]:
     if not fewest or fewest >= SEEDS_FOR_RECIPE:
         return []
     return [
-        f"Training noise: {plural(fewest, 'training seed')} for some recipe. Intervals hold the "
-        "error of the items, not the scatter that other seeds would bring."
+        f"Training noise: {plural(fewest, 'training seed')} for "
+        f"{'each recipe' if len(set(map(len, seeds.values()))) == 1 else 'some recipe'}. Intervals "
+        "hold the error of the items, not the scatter that other seeds would bring."
     ]
 
 

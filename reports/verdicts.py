@@ -74,6 +74,7 @@ def axis_cell(axis: Entry | None, scale: Scale) -> Cell:
         rests_on += f", {count(axis['n_failed'])} failed"
     if axis.get("items_to_resolve"):
         rests_on += f"; about {count(axis['items_to_resolve'])} items would resolve it"
+    rests_on += _format_note(axis)
     if axis.get("difference") is None:
         return Cell("", axis.get("reason") or rests_on, decision, TONES.get(decision, ""))
     bounds = axis.get("difference_ci95")
@@ -82,6 +83,22 @@ def axis_cell(axis: Entry | None, scale: Scale) -> Cell:
     if bounds:
         span = Span(axis["difference"], bounds[0], bounds[1], *scale, teacher=_lead(axis))
     return Cell(text, rests_on, decision, TONES.get(decision, ""), span)
+
+
+def _format_note(axis: Entry) -> str:
+    """Return what each format alone shows, where there are two, and which is judged."""
+    found = {
+        name: entry["difference"]
+        for name, entry in (axis.get("formats") or {}).items()
+        if entry.get("difference") is not None
+    }
+    if len(found) < 2:
+        return ""
+    best = axis.get("best_format") or {}
+    each = ", ".join(f"{name} {points(value)}" for name, value in found.items())
+    of_base = best.get("base")
+    against = f" against the base's {of_base}" if of_base != best.get("imitator") else ""
+    return f"; {each}; judged in {best.get('imitator')}{against}"
 
 
 def scale_of(entries: Iterable[Entry], axis: str, results: Entry) -> Scale:

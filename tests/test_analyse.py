@@ -203,6 +203,19 @@ def test_the_headline_names_a_base_where_a_mix_did_not_do_the_same_for_all() -> 
     )
 
 
+def test_the_headline_tells_what_closed_a_gap_in_its_own_support() -> None:
+    common = {"seed": 0, "is_control": False, "is_planted": False, "amount": 10, "base": "small"}
+    axes = {"capability_in_support": {"decision": "closed"}}
+    verdicts = [
+        {"mix": "broad", "verdict": "style only", "axes": {"capability_in_support": None}},
+        {"mix": "local", "verdict": "style only", "axes": axes},
+    ]
+    assert headline([{**common, **verdict} for verdict in verdicts]) == (
+        "Imitating on broad and local gave the teacher's style and no more substance; "
+        "in support, local closed the gap."
+    )
+
+
 def test_the_headline_of_many_mixes_counts_them() -> None:
     words = ["style only"] * 9 + ["partly"] * 4 + ["unresolved"] * 3 + ["neither"] * 2
     outcomes = [(f"mix-{i}", base, word) for i, word in enumerate(words) for base in ("a", "b")]

@@ -24,8 +24,8 @@ from test_report_contract import (
 )
 
 from evals.errors import DataError, RecordError
+from reports.alerts import alerts
 from reports.render import ReportFiles, write_report
-from reports.text import alerts
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
 
@@ -96,7 +96,8 @@ def test_tuned_starting_point_is_said_at_the_top(tmp_path: Path) -> None:
 
 def test_control_that_wins_an_axis_is_said_at_the_top(complete: ReportFiles) -> None:
     top = complete.html.read_text().partition("</header>")[0]
-    assert "Controls win style: style prompt and shuffled" in top
+    assert re.search(r"Controls win style: style prompt \(\+\d+\.\d on \w+", top)
+    assert re.search(r" and shuffled \([^)]+\); so this much style", top)
 
 
 def test_no_alert_without_a_winning_control(tmp_path: Path) -> None:
@@ -133,11 +134,48 @@ def test_a_verdict_that_hangs_on_the_learning_rate_is_told_at_the_top() -> None:
     assert not any("learning rate" in line for line in alerts(results))
     changed = next(e for e in results["sweeps"] if e["arm"] == "medium/broad-1000-s0@0.003")
     changed["verdict"] = "neither"
+    changed["axes"]["factuality"]["difference"] = -0.25
     (said,) = (line for line in alerts(results) if "learning rate" in line)
-    assert said == (
+    assert said.startswith(
         "The verdict on medium/broad hangs on the learning rate: "
-        "style only at 0.0003 and 0.001 (chosen); neither at 0.003."
+        "style only at 0.0003 and 0.001 (chosen); neither at 0.003 (factuality −25.0 to "
     )
+    assert "as chosen" in said
+
+
+def test_a_loss_in_one_format_alone_is_told_at_the_top() -> None:
+    results = make_small_results()
+    entry = results["verdicts"][0]
+    measured = entry["axes"]["capability_held_out"]
+    measured["decision"] = "no gain"
+    measured["formats"] = {
+        "chat": {"difference": -0.5, "difference_ci95": [-0.55, -0.45]},
+        "plain": {"difference": -0.01, "difference_ci95": [-0.03, 0.01]},
+    }
+    (said,) = (line for line in alerts(results) if " alone it fell" in line)
+    assert f"In chat alone it fell beyond the margin: {entry['arm']} −50.0." in said
+    measured["formats"]["chat"]["difference_ci95"] = [-0.55, 0.45]
+    assert not any(" alone it fell" in line for line in alerts(results))
+
+
+def test_what_was_taught_and_lost_is_told_at_the_top() -> None:
+    results = make_small_results()
+    measured = dict(results["verdicts"][0]["axes"]["capability_held_out"])
+    measured |= {"decision": "loss", "difference": -0.3}
+    results["verdicts"][0]["axes"]["capability_in_support"] = measured
+    (said,) = (line for line in alerts(results) if "their own data teach" in line)
+    assert f"{results['verdicts'][0]['arm']} −30.0" in said
+
+
+def test_closed_style_that_is_still_told_apart_is_told_at_the_top() -> None:
+    results = make_small_results()
+    entry = results["verdicts"][0]
+    entry["axes"]["style"]["decision"] = "closed"
+    fresh = {entry["arm"]: {"accuracy": {"value": 0.96, "ci95": [0.9, 1.0], "n": 100}}}
+    results["style"]["fresh_classifier"] = {"chat": fresh}
+    assert any(f"still tells {entry['arm']} (96 %" in line for line in alerts(results))
+    fresh[entry["arm"]]["accuracy"]["value"] = 0.7
+    assert not any("still tells" in line for line in alerts(results))
 
 
 @pytest.mark.parametrize(("edge", "extreme"), [(0, "smallest"), (-1, "largest")])

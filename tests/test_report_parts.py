@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 from test_report_contract import make_results, make_small_results, make_verdict
 
-from reports import numbers, text
+from reports import numbers
+from reports.alerts import alerts
 from reports.appendix import arm_table
 from reports.figures import facts_entry, knowledge_figure, plane_figures
 from reports.labels import CHARACTER_WIDTH, HEIGHT, LabelBox, Placed, place_labels
-from reports.paper import style_tables
+from reports.paper import gap_tables, style_tables
 from reports.plane import Mark, draw_plane
 from reports.reading import lead_imitator, recipes, shown_arm, winning_controls
 from reports.svg import standalone
 from reports.tables import knowledge_table, slope_table, telling_table
 from reports.theme import COLOURS, PAGE
+from reports.verdicts import axis_cell
 
 # --- numbers --------------------------------------------------------------------------------------
 
@@ -168,7 +170,8 @@ def test_controls_that_gain_over_their_base_are_winners() -> None:
         control["wins"] = ["factuality"]
     won = winning_controls(results)
     assert set(won["factuality"]) == {name.replace("_", " ") for name in names}
-    assert won["style"] == {"shuffled": ["medium"]}
+    assert list(won["style"]) == ["shuffled"]
+    assert list(won["style"]["shuffled"]) == ["medium"]
 
 
 def test_the_proof_that_an_adapter_acts_is_shown() -> None:
@@ -184,7 +187,7 @@ def test_silent_axis_names_the_base_that_it_is_silent_about() -> None:
     for verdict in results["verdicts"]:
         if verdict["base"] == "small":
             verdict["axes"]["factuality"] |= {"decision": "uninformative", "reason": "at the floor"}
-    assert "Factuality says nothing about imitators of small: at the floor." in text.alerts(results)
+    assert "Factuality says nothing about imitators of small: at the floor." in alerts(results)
 
 
 def test_facts_are_shown_in_the_format_that_is_judged() -> None:
@@ -245,3 +248,34 @@ def test_slopes_print_points_for_each_doubling() -> None:
     results = make_small_results() | {"contrasts": {"slopes": {"broad": {"style": [claim]}}}}
     row = slope_table(results)[0].rows[0]
     assert [cell.text for cell in row] == ["Style", "slope over examples", "+1.20", "0.200"]
+
+
+def test_mixes_with_other_held_out_tasks_stand_in_rows_of_their_own() -> None:
+    results = make_small_results()
+    first, second = results["verdicts"][0], results["verdicts"][-1]
+    second |= {"base": first["base"], "mix": "other", "amount": 1000}
+    for entry, tasks, level in ((first, ("sorting", "largest"), 0.7), (second, ("sorting",), 0.2)):
+        measured = {"tasks": {task: {} for task in tasks}, "base": level, "teacher": level + 0.1}
+        entry["axes"]["capability_held_out"] |= measured
+    ours, _ = gap_tables(results)
+    rows = {row[0].detail: row for row in ours.rows if row[0].text == "Held-out capability"}
+    assert set(rows) == {"medium: sorting, largest", "medium: sorting"}
+    told = {name: (row[1].text, row[-1].text) for name, row in rows.items()}
+    assert told["medium: sorting"] == ("20.0\N{NO-BREAK SPACE}%", "30.0\N{NO-BREAK SPACE}%")
+    assert [row[2].text for row in rows.values()].count("\N{EN DASH}") == 1
+
+
+def test_a_cell_tells_both_formats_and_which_is_judged() -> None:
+    axis = {
+        "decision": "closed",
+        "difference": 0.249,
+        "difference_ci95": [0.233, 0.264],
+        "n_items": 10,
+        "n_clusters": 10,
+        "formats": {"chat": {"difference": -0.555}, "plain": {"difference": 0.249}},
+        "best_format": {"base": "plain", "imitator": "plain"},
+    }
+    told = axis_cell(axis, (-1.0, 1.0, 0.05)).detail
+    assert told.endswith("; chat \N{MINUS SIGN}55.5, plain +24.9; judged in plain")
+    axis["best_format"] = {"base": "chat", "imitator": "plain"}
+    assert axis_cell(axis, (-1.0, 1.0, 0.05)).detail.endswith(" plain against the base's chat")

@@ -138,7 +138,11 @@ class _Material:
 
     def factuality(self) -> dict[str, Any]:
         """Return the fates of answers by arm and format, split by group and by knowledge."""
-        tasks = [t.name for t in self.plan.config.tasks if t.axis is Axis.FACTUALITY]
+        tasks = [
+            task.name
+            for task in self.plan.config.tasks
+            if task.axis is Axis.FACTUALITY and task.in_verdict
+        ]
         items = [item for task in tasks for item in self.items[task]]
         known = {base.name: self._known(base.name, tasks, items) for base in self.plan.config.bases}
         return {

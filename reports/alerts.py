@@ -1,0 +1,196 @@
+"""What a reader must know before the first number of a report, each as one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reports.numbers import percent, points
+from reports.reading import (
+    AXES,
+    SUBSTANCE,
+    axes_of,
+    imitators,
+    lead_imitator,
+    recipes,
+    winning_controls,
+)
+from reports.text import listed
+
+__all__ = ["alerts"]
+
+Entry = dict[str, Any]
+
+STILL_TOLD_APART = 0.9
+"""Accuracy of a fresh classifier from which a closed style axis needs a word of caution."""
+
+
+def alerts(results: Entry) -> tuple[str, ...]:
+    """Return what a reader must know before the first number."""
+    return (
+        *_control_alerts(results),
+        *_style_alerts(results),
+        *_rate_alerts(results),
+        *_format_alerts(results),
+        *_support_alerts(results),
+        *_open_axis_alerts(results),
+    )
+
+
+def _control_alerts(results: Entry) -> list[str]:
+    said = []
+    for axis, controls in winning_controls(results).items():
+        named = [f"{name} ({_by_base(gained)})" for name, gained in controls.items()]
+        meaning = (
+            "so this much style takes no knowledge of what was asked"
+            if axis == "style"
+            else "so a gain there is no evidence that imitation taught anything"
+        )
+        noun, verb = ("A control", "wins") if len(named) == 1 else ("Controls", "win")
+        said.append(f"{noun} {verb} {AXES[axis].lower()}: {listed(named)}; {meaning}.")
+    return said
+
+
+def _by_base(gained: dict[str, float | None]) -> str:
+    return ", ".join(f"{points(value)} on {base}" for base, value in gained.items())
+
+
+def _style_alerts(results: Entry) -> list[str]:
+    """Return which imitators closed style and are told from the teacher all the same."""
+    by_task = (results.get("style") or {}).get("fresh_classifier") or {}
+    named = []
+    for entry in recipes(imitators(results)):
+        if (axes_of(entry).get("style") or {}).get("decision") != "closed":
+            continue
+        found = [(arms.get(entry["arm"]) or {}).get("accuracy") for arms in by_task.values()]
+        values = [value["value"] if isinstance(value, dict) else value for value in found if value]
+        if values and min(values) >= STILL_TOLD_APART:
+            named.append(f"{entry['arm']} ({percent(min(values), 0)} of outputs)")
+    if not named:
+        return []
+    return [
+        f"Style is closed, and a fresh classifier still tells {listed(named)} from the teacher: "
+        "sounding unlike the base is not yet sounding like the teacher."
+    ]
+
+
+def _rate_alerts(results: Entry) -> list[str]:
+    """Return which verdicts another learning rate changes, and where the grid may end too soon."""
+    entries = [*(results.get("verdicts") or []), *(results.get("sweeps") or [])]
+    words = {entry["arm"]: entry["verdict"] for entry in entries}
+    said, largest_tried, smallest_tried = [], [], []
+    for sweep in results.get("learning_rates") or []:
+        name = f"{sweep['base']}/{sweep['mix']}"
+        points = sorted(sweep["points"], key=lambda point: float(point["learning_rate"]))
+        at_word: dict[str, list[str]] = {}
+        for point in points:
+            if point["arm"] in words:
+                mark = " (chosen)" if point["is_chosen"] else ""
+                rates = at_word.setdefault(words[point["arm"]], [])
+                rates.append(f"{point['learning_rate']:g}{mark}")
+        if len(at_word) > 1:
+            told = "; ".join(f"{word} at {listed(rates)}" for word, rates in at_word.items())
+            ranges = _over_rates(results, points)
+            said.append(f"The verdict on {name} hangs on the learning rate: {told}{ranges}.")
+        if len(points) > 1 and points[-1]["is_chosen"]:
+            largest_tried.append(name)
+        elif len(points) > 1 and points[0]["is_chosen"]:
+            smallest_tried.append(name)
+    for names, extreme, side in (
+        (largest_tried, "largest", "above"),
+        (smallest_tried, "smallest", "below"),
+    ):
+        if names:
+            said.append(
+                f"The rule chose the {extreme} learning rate that was tried, for {listed(names)}: "
+                f"it might have gone on to rates {side} the grid."
+            )
+    return said
+
+
+def _over_rates(results: Entry, swept: Sequence[Entry]) -> str:
+    """Return what each substance axis was over the rates and at the chosen one, in points."""
+    entries = [*(results.get("verdicts") or []), *(results.get("sweeps") or [])]
+    by_arm = {entry["arm"]: axes_of(entry) for entry in entries}
+    told = []
+    for axis in SUBSTANCE:
+        measured = {
+            point["arm"]: by_arm[point["arm"]][axis]["difference"]
+            for point in swept
+            if (by_arm.get(point["arm"]) or {}).get(axis, {}).get("difference") is not None
+        }
+        chosen = [measured[point["arm"]] for point in swept if point["is_chosen"]]
+        if len(measured) > 1 and chosen:
+            low, high = points(min(measured.values())), points(max(measured.values()))
+            told.append(f"{AXES[axis].lower()} {low} to {high}, {points(chosen[0])} as chosen")
+    return f" ({'; '.join(told)})" if told else ""
+
+
+def _format_alerts(results: Entry) -> list[str]:
+    """Return where an arm that shows no loss in its better format shows one in the other."""
+    margin = (results.get("rule") or {}).get("margin_points", 0) / 100
+    planted = [entry for entry in results.get("verdicts") or [] if entry["is_planted"]]
+    said = []
+    for axis in SUBSTANCE:
+        named: dict[str, list[str]] = {}
+        for entry in recipes([*imitators(results), *planted]):
+            measured = axes_of(entry).get(axis) or {}
+            if measured.get("decision") in {None, "loss", "refused", "uninformative"}:
+                continue
+            for name, found in (measured.get("formats") or {}).items():
+                bounds = found.get("difference_ci95")
+                if bounds and bounds[1] < -margin:
+                    shown = f"{entry['arm']} {points(found['difference'])}"
+                    named.setdefault(name, []).append(shown)
+        said += [
+            f"{AXES[axis]} is judged in each arm's better format, and a loss must show in both. "
+            f"In {name} alone it fell beyond the margin: {listed(arms, 4)}."
+            for name, arms in named.items()
+        ]
+    return said
+
+
+def _support_alerts(results: Entry) -> list[str]:
+    """Return which imitators lost what their own data teach."""
+    named = [
+        f"{entry['arm']} {points(measured['difference'])}"
+        for entry in recipes(imitators(results))
+        if (measured := axes_of(entry).get("capability_in_support") or {}).get("decision") == "loss"
+    ]
+    if not named:
+        return []
+    return [f"Imitators lost capability that their own data teach: {listed(named, 4)}."]
+
+
+def _open_axis_alerts(results: Entry) -> list[str]:
+    """Return one line for each axis that says nothing, of some imitators or of all."""
+    said = []
+    entries = recipes(imitators(results))
+    for axis, title in AXES.items():
+        reasons: dict[str, list[Entry]] = {}
+        for entry in entries:
+            measured = axes_of(entry).get(axis) or {}
+            if measured.get("decision") in {"uninformative", "refused"}:
+                reason = (measured.get("reason") or "no reason given").rstrip(".")
+                reasons.setdefault(reason, []).append(entry)
+        mute = [entry for group in reasons.values() for entry in group]
+        if len(reasons) == 1:
+            said.append(f"{title} says nothing{_about(mute, entries)}: {next(iter(reasons))}.")
+        elif reasons:
+            told = f"{len(reasons)} reasons, each told with the verdicts"
+            said.append(f"{title} says nothing{_about(mute, entries)}, for {told}.")
+    lead = lead_imitator(results)
+    for axis in ("style", *SUBSTANCE):
+        if lead and axis not in axes_of(lead):
+            said.append(f"{AXES[axis]} was not measured: no task of this run counts for it.")
+    return said
+
+
+def _about(mute: Sequence[Entry], entries: Sequence[Entry]) -> str:
+    """Return which of the imitators a statement is about: nothing if all, bases if whole ones."""
+    if len(mute) == len(entries):
+        return ""
+    bases = list(dict.fromkeys(entry["base"] for entry in mute))
+    if len(mute) == sum(entry["base"] in bases for entry in entries):
+        return f" about imitators of {listed(bases)}"
+    return f" about {listed([entry['arm'] for entry in mute], 3)}"
