@@ -6,6 +6,7 @@ files are remembered by path, size and modification time.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -48,9 +49,15 @@ def folder_identity(
 
 def _file_digest(path: Path) -> str:
     stat = path.stat()
-    if stat.st_size < _REMEMBERED_MIN_BYTES:
+    return _digest_as_of(path.resolve(), stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest_as_of(path: Path, size: int, mtime_ns: int) -> str:
+    """Return the digest of a file of this size and time: once a process, large ones once at all."""
+    if size < _REMEMBERED_MIN_BYTES:
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+    key = f"{path}|{size}|{mtime_ns}"
     memory = cache_folder() / "hashes" / (hashlib.sha256(key.encode()).hexdigest() + ".json")
     try:
         return str(json.loads(memory.read_text())["sha256"])

@@ -173,7 +173,12 @@ def source_hash(modules: tuple[str, ...]) -> str:
 
 def library_versions(names: Sequence[str]) -> dict[str, str]:
     """Return the installed version of each distribution, without importing it."""
-    return {name: importlib.metadata.version(name) for name in names}
+    return {name: _installed_version(name) for name in names}
+
+
+@functools.cache
+def _installed_version(name: str) -> str:
+    return importlib.metadata.version(name)
 
 
 def _read_checked(folder: Path) -> FinishedCell:
