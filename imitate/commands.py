@@ -176,7 +176,8 @@ def pretrain(config_path: Path, overrides: Sequence[str], out: Path) -> int:
             raise UserError(f"`--set {override}`: only `world_seed` can be set here")
         recipe = recipe.at_world(int(value))
     command = " ".join(["imitate lab pretrain", str(config_path), *overrides])
-    folder = pretrain_model(recipe, out, command=command)
+    with _claimed(out / recipe.name):
+        folder = pretrain_model(recipe, out, command=command)
     print(json.dumps({"model": str(folder)}))
     return 0
 
@@ -195,7 +196,7 @@ def lab_card(config_path: Path) -> int:
 
 @contextlib.contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """Hold a run's folder, which only one process may write."""
+    """Hold a folder of a run or a model, which only one process may write."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
@@ -203,7 +204,7 @@ def _claimed(folder: Path) -> Iterator[None]:
     except Timeout:
         raise UserError(
             f"another process is at work in `{folder}`",
-            hint="wait for it, or give this run a folder of its own with --name",
+            hint="wait for it, or take another folder: --name for a run, --out for a model",
         ) from None
     try:
         yield

@@ -350,3 +350,17 @@ def test_a_folder_in_use_is_refused(
         code = main(["run", str(config), "--runs", str(tmp_path), "--quiet"])
     assert code == 2
     assert "another process is at work" in capsys.readouterr().err
+
+
+def test_a_model_in_the_making_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from filelock import FileLock
+
+    (tmp_path / "small").mkdir()
+    recipe = str(ROOT / "configs" / "lab" / "small.yaml")
+    with FileLock(tmp_path / "small" / ".lock"):
+        code = main(["lab", "pretrain", recipe, "--out", str(tmp_path)])
+    assert code == 2
+    assert "another process is at work" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("checkpoint*"))
