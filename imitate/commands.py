@@ -174,8 +174,11 @@ def pretrain(config_path: Path, overrides: Sequence[str], out: Path) -> int:
         key, _, value = override.partition("=")
         if key != "world_seed":
             raise UserError(f"`--set {override}`: only `world_seed` can be set here")
+        if not value.isdecimal():
+            raise UserError(f"`--set {override}`: a world's seed is a whole number from 0")
         recipe = recipe.at_world(int(value))
-    command = " ".join(["imitate lab pretrain", str(config_path), *overrides])
+    settings = [f"--set {override}" for override in overrides]
+    command = " ".join(["imitate lab pretrain", str(config_path), *settings, f"--out {out}"])
     with _claimed(out / recipe.name):
         folder = pretrain_model(recipe, out, command=command)
     print(json.dumps({"model": str(folder)}))

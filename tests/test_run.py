@@ -364,3 +364,12 @@ def test_a_model_in_the_making_is_refused(
     assert code == 2
     assert "another process is at work" in capsys.readouterr().err
     assert not list(tmp_path.rglob("checkpoint*"))
+
+
+@pytest.mark.parametrize("setting", ["world_seed=abc", "world_seed=-1", "name=other"])
+def test_a_recipe_takes_another_world_and_nothing_else(
+    setting: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(ROOT / "configs" / "lab" / "small.yaml")
+    assert main(["lab", "pretrain", recipe, "--set", setting, "--out", str(tmp_path)]) == 2
+    assert f"`--set {setting}`" in capsys.readouterr().err
