@@ -370,8 +370,12 @@ def _reason(decision: Decision, bounds: Bounds, rule: Rule) -> str:
         worst = _points(max(bounds.gain_upper, *bounds.loss_uppers))
         return f"at best {worst} points against its base, in every format; the margin is {m:g}"
     if decision is Decision.NO_GAIN:
-        small = f"; above 0 ({low}), but too little to count" if bounds.gain_lower > 0 else ""
-        return f"at best {high} points against its base, under the margin of {m:g}{small}"
+        remark = ""
+        if bounds.gain_lower > 0:
+            remark = f"; above 0 ({low}), but too little to count"
+        elif bounds.gain_upper < -rule.margin:
+            remark = "; it lost more than the margin, but not in every format"
+        return f"at best {high} points against its base, under the margin of {m:g}{remark}"
     return f"between {low} and {high} points against its base: neither a gain nor none is shown"
 
 

@@ -190,7 +190,9 @@ def test_loss_in_one_format_alone_is_no_loss():
     same_in_chat = dict(enumerate(data.values[Format.CHAT][data.arms.index("base")]))
     data = with_values(data, "imitator", same_in_chat, Format.CHAT)
     assert len(same_in_chat) == n
-    assert decide_axis(data, ROLES, RULE).decision is Decision.NO_GAIN
+    found = decide_axis(data, ROLES, RULE)
+    assert found.decision is Decision.NO_GAIN
+    assert found.reason.endswith("it lost more than the margin, but not in every format")
 
 
 def test_failed_items_leave_the_comparison_and_are_counted():
