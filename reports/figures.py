@@ -130,10 +130,11 @@ def knowledge_figure(results: Entry, split: str, name: str, caption: str) -> tup
     if lead is None:
         return ()
     arms = {lead["base"]: "base", shown_arm(results, lead): "imitator", "teacher": "teacher"}
+    form = facts_entry(results, lead["base"]).get("format")
     rows = [
         {"group": group, "arm": role, "outcome": outcome, "share": 100 * values[outcome]}
         for arm, role in arms.items()
-        for group, values in _split(results, arm, split).items()
+        for group, values in _split(results, arm, split, form).items()
         for outcome in OUTCOMES
         if values.get(outcome) is not None
     ]
@@ -144,23 +145,24 @@ def knowledge_figure(results: Entry, split: str, name: str, caption: str) -> tup
     wrong = [
         f"{r['group']}, {r['arm']}: {r['share']:.0f} %" for r in rows if r["outcome"] == "wrong"
     ]
+    caption = f"{caption}, in {form}"
     alt = f"{caption}. Share of wrong answers: {'; '.join(wrong)}."
     return (Figure(name, caption, alt, svg),)
 
 
-def _split(results: Entry, arm: str, split: str) -> Entry:
-    found: Entry = facts_entry(results, arm).get(split) or {}
+def _split(results: Entry, arm: str, split: str, form: str | None) -> Entry:
+    found: Entry = facts_entry(results, arm, form).get(split) or {}
     return {group: found[group] for group in ordered(found, KNOWLEDGE)}
 
 
-def facts_entry(results: Entry, arm: str) -> Entry:
-    """Return the factuality of an arm in its chosen format, else in the first there is."""
+def facts_entry(results: Entry, arm: str, form: str | None = None) -> Entry:
+    """Return the factuality of an arm in a format, else its chosen one, else the first there is."""
     by_format: Entry = (results.get("factuality") or {}).get(arm) or {}
     by_format = {form: entry for form, entry in by_format.items() if entry}
     if not by_format:
         return {}
-    chosen = chosen_format(results, arm, "factuality")
-    form = chosen if chosen in by_format else next(iter(by_format))
+    wanted = (form, chosen_format(results, arm, "factuality"), next(iter(by_format)))
+    form = next(name for name in wanted if name in by_format)
     return {"format": form, **by_format[form]}
 
 

@@ -130,8 +130,8 @@ def _facts(results: Entry) -> Section:
     )
     known = (
         "What the base knows was classified on one set of few-shot draws and scored on another; "
-        "with a single set, decline among known facts would be regression to the mean. Arms stand "
-        "in their own better format, so part of a difference may be the format's."
+        "with a single set, decline among known facts would be regression to the mean. Compare "
+        "arms in one format: part of a difference between formats is the format's."
     )
     return Section(
         "facts",

@@ -83,13 +83,18 @@ def facts_table(results: Entry) -> tuple[Table, ...]:
 
 
 def knowledge_table(results: Entry, split: str, caption: str, note: str) -> tuple[Table, ...]:
-    """Return right answers and hallucinations by a split of the facts."""
-    arms = {arm: facts_entry(results, arm).get(split) or {} for arm in _arms_of_findings(results)}
+    """Return right answers and hallucinations by a split of the facts, in every format."""
+    factuality = results.get("factuality") or {}
+    arms = {
+        (arm, form): entry[split]
+        for arm in _arms_of_findings(results)
+        for form, entry in (factuality.get(arm) or {}).items()
+        if entry and entry.get(split)
+    }
     groups = ordered(dict.fromkeys(g for by_group in arms.values() for g in by_group), KNOWLEDGE)
     rows = tuple(
-        (Cell(arm), *(_group_cell(by_group.get(group)) for group in groups))
-        for arm, by_group in arms.items()
-        if by_group
+        (Cell(arm, form), *(_group_cell(by_group.get(group)) for group in groups))
+        for (arm, form), by_group in arms.items()
     )
     columns = ("Arm", *(group.replace("_", " ").capitalize() for group in groups))
     return (Table(caption, columns, rows, note, is_folded=len(rows) > 8),) if rows else ()
