@@ -87,7 +87,8 @@ def rate_figures(results: Entry) -> tuple[Figure, ...]:
         is_signed=False,
     )
     alt = "Loss on held-out teacher responses by learning rate; the chosen rate is filled."
-    drawn = [found for group in groups for found in _rated(results, group)]
+    rated = [_rated(results, group) for group in groups]
+    drawn = [found for entries in rated if len(entries) > 1 for found in entries]
     return (
         Figure("rate-loss", "Loss on held-out teacher responses", alt, svg),
         *_gain_figures(results, drawn, name="rate", x_title="Learning rate", x_format="~g"),
@@ -116,7 +117,7 @@ def size_figures(results: Entry) -> tuple[Figure, ...]:
             x_title="Parameters of the base",
             y_title="Score (%)",
             series={"base alone": "grey", "imitator": "purple", "teacher": "ink"},
-            x_format="~s",
+            x_format=".3s",
             is_signed=False,
         )
         alt = f"{title} of base, imitator ({lead['mix']}) and teacher by size of the base."
@@ -202,11 +203,12 @@ def _is_in_plane(entry: Entry, axis: str) -> bool:
 
 
 def _teacher_marks(entries: Sequence[Entry], axis: str) -> list[Mark]:
-    marks = {}
+    """Return the teacher above each base, on the tasks of the base's first mix."""
+    marks: dict[str, Mark] = {}
     for entry in entries:
         x, y = (_lead_points(axes_of(entry)[name]) for name in ("style", axis))
         if x is not None and y is not None:
-            marks[entry["base"]] = Mark("teacher", entry["base"], "teacher", x, y)
+            marks.setdefault(entry["base"], Mark("teacher", entry["base"], "teacher", x, y))
     return list(marks.values())
 
 
@@ -307,8 +309,12 @@ def _gain_point(entry: Entry, axis: Entry, x: float, is_filled: bool) -> TrendPo
 
 
 def _levels(entries: Iterable[Entry], axis: str) -> dict[str, float]:
-    levels = {entry["base"]: _lead_points(axes_of(entry)[axis]) for entry in entries}
-    return {base: level for base, level in levels.items() if level is not None}
+    """Return the teacher's lead over each base, where it is one: held-out tasks hang on the mix."""
+    levels: dict[str, set[float | None]] = {}
+    for entry in entries:
+        levels.setdefault(entry["base"], set()).add(_lead_points(axes_of(entry)[axis]))
+    alone = {base: next(iter(found)) for base, found in levels.items() if len(found) == 1}
+    return {base: level for base, level in alone.items() if level is not None}
 
 
 def _size_points(axis: Entry, size: float) -> list[TrendPoint]:

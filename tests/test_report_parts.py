@@ -12,7 +12,7 @@ from test_report_contract import make_results, make_small_results, make_verdict
 from reports import numbers
 from reports.alerts import alerts
 from reports.appendix import arm_table
-from reports.figures import facts_entry, knowledge_figure, plane_figures
+from reports.figures import facts_entry, knowledge_figure, plane_figures, rate_figures
 from reports.labels import CHARACTER_WIDTH, HEIGHT, LabelBox, Placed, place_labels
 from reports.paper import gap_tables, style_tables
 from reports.plane import Mark, draw_plane
@@ -279,3 +279,12 @@ def test_a_cell_tells_both_formats_and_which_is_judged() -> None:
     assert told.endswith("; chat \N{MINUS SIGN}55.5, plain +24.9; judged in plain")
     axis["best_format"] = {"base": "chat", "imitator": "plain"}
     assert axis_cell(axis, (-1.0, 1.0, 0.05)).detail.endswith(" plain against the base's chat")
+
+
+def test_a_sweep_that_was_evaluated_at_one_rate_is_not_drawn_as_one() -> None:
+    results = make_results()
+    group = results["learning_rates"][-1]
+    kept = {point["arm"] for point in group["points"]}
+    assert any(group["base"] in figure.alt for figure in rate_figures(results)[1:])
+    results["sweeps"] = [entry for entry in results["sweeps"] if entry["arm"] not in kept]
+    assert not any(f"{group['base']}/" in figure.alt for figure in rate_figures(results)[1:])
