@@ -145,11 +145,13 @@ def data(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: bool
 
 def list_models() -> int:
     """Print the names that a config can give without a hub."""
-    from imitate.models import LAB_SIZES
+    from imitate.models import LAB_SIZES, LAB_WEIGHTS
     from imitate.packaged import PACKAGED, packaged_folder
 
     for size in LAB_SIZES:
-        print(f"lab/{size}\tin this package")
+        is_there = (LAB_WEIGHTS / size).is_dir()
+        how = f"imitate lab pretrain configs/lab/{size}.yaml --out DIR, then lab.weights=DIR"
+        print(f"lab/{size}\t{'in this package' if is_there else how}")
     for name in PACKAGED:
         there = packaged_folder(name)
         print(f"{name}\t{there if there.is_dir() else f'imitate models fetch {name}'}")

@@ -43,6 +43,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 LAB_SIZES = ("small", "medium", "large", "teacher")
+LAB_WEIGHTS = Path(__file__).parent / "lab" / "weights"
 
 BFLOAT16_MIN_PARAMETERS = 20_000_000
 """Parameters from which `auto` takes bfloat16 on a CPU. On 2 cores with AMX, generation with 5M
@@ -247,7 +248,7 @@ def _from_folder(name: str, kind: ModelKind, folder: Path) -> ModelRef:
 
 def _lab_folder(name: str, lab: LabConfig) -> Path:
     size = name.removeprefix("lab/")
-    weights = lab.weights or Path(__file__).parent / "lab" / "weights"
+    weights = lab.weights or LAB_WEIGHTS
     if size not in LAB_SIZES or not (weights / size).is_dir():
         found = sorted(path.parent.name for path in weights.glob("*/config.json"))
         raise ModelError(

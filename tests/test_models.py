@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from evals.errors import ModelError
+from imitate.cli import main
 from imitate.config import LabConfig
 from imitate.hashing import folder_identity
 from imitate.models import (
+    LAB_SIZES,
+    LAB_WEIGHTS,
     ModelKind,
     choose_dtype,
     fetch_packaged,
@@ -181,3 +184,13 @@ def test_small_models_stay_in_float32(tiny_model: Path) -> None:
     assert choose_dtype("float32", ref) is torch.float32
     if not torch.cuda.is_available():
         assert choose_dtype("auto", ref) is torch.float32
+
+
+def test_the_list_says_which_models_of_the_lab_are_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["models", "list"]) == 0
+    told = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    for size in LAB_SIZES:
+        is_there = (LAB_WEIGHTS / size / "model.safetensors").exists()
+        assert (told[f"lab/{size}"] == "in this package") is is_there
