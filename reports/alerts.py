@@ -31,6 +31,7 @@ def alerts(results: Entry) -> tuple[str, ...]:
         *_control_alerts(results),
         *_style_alerts(results),
         *_rate_alerts(results),
+        *_edge_alerts(results),
         *_format_alerts(results),
         *_support_alerts(results),
         *_open_axis_alerts(results),
@@ -75,55 +76,61 @@ def _style_alerts(results: Entry) -> list[str]:
 
 
 def _rate_alerts(results: Entry) -> list[str]:
-    """Return which verdicts another learning rate changes, and where the grid may end too soon."""
+    """Return which verdicts another learning rate changes."""
     entries = [*(results.get("verdicts") or []), *(results.get("sweeps") or [])]
-    words = {entry["arm"]: entry["verdict"] for entry in entries}
-    said, largest_tried, smallest_tried = [], [], []
+    by_arm = {entry["arm"]: entry for entry in entries}
+    said = []
     for sweep in results.get("learning_rates") or []:
-        name = f"{sweep['base']}/{sweep['mix']}"
-        points = sorted(sweep["points"], key=lambda point: float(point["learning_rate"]))
+        swept = [(p, by_arm[p["arm"]]) for p in _by_rate(sweep) if p["arm"] in by_arm]
         at_word: dict[str, list[str]] = {}
-        for point in points:
-            if point["arm"] in words:
-                mark = " (chosen)" if point["is_chosen"] else ""
-                rates = at_word.setdefault(words[point["arm"]], [])
-                rates.append(f"{point['learning_rate']:g}{mark}")
+        for point, entry in swept:
+            mark = " (chosen)" if point["is_chosen"] else ""
+            at_word.setdefault(entry["verdict"], []).append(f"{point['learning_rate']:g}{mark}")
         if len(at_word) > 1:
             told = "; ".join(f"{word} at {listed(rates)}" for word, rates in at_word.items())
-            ranges = _over_rates(results, points)
-            said.append(f"The verdict on {name} hangs on the learning rate: {told}{ranges}.")
-        if len(points) > 1 and points[-1]["is_chosen"]:
-            largest_tried.append(name)
-        elif len(points) > 1 and points[0]["is_chosen"]:
-            smallest_tried.append(name)
-    for names, extreme, side in (
-        (largest_tried, "largest", "above"),
-        (smallest_tried, "smallest", "below"),
-    ):
-        if names:
+            name = f"{sweep['base']}/{sweep['mix']}"
             said.append(
-                f"The rule chose the {extreme} learning rate that was tried, for {listed(names)}: "
+                f"The verdict on {name} hangs on the learning rate: {told}{_over_rates(swept)}."
+            )
+    return said
+
+
+def _over_rates(swept: Sequence[tuple[Entry, Entry]]) -> str:
+    """Return what each substance axis was over the rates and at the chosen one, in points."""
+    told = []
+    for axis in SUBSTANCE:
+        measured = [
+            (point["is_chosen"], value)
+            for point, entry in swept
+            if (value := (axes_of(entry).get(axis) or {}).get("difference")) is not None
+        ]
+        chosen = [value for is_chosen, value in measured if is_chosen]
+        if len(measured) > 1 and chosen:
+            values = [value for _, value in measured]
+            between = f"{points(min(values))} to {points(max(values))}"
+            told.append(f"{AXES[axis].lower()} {between}, {points(chosen[0])} as chosen")
+    return f" ({'; '.join(told)})" if told else ""
+
+
+def _edge_alerts(results: Entry) -> list[str]:
+    """Return where the rule chose a learning rate at an end of the grid."""
+    said = []
+    for end, extreme, side in ((-1, "largest", "above"), (0, "smallest", "below")):
+        named = [
+            f"{sweep['base']}/{sweep['mix']}"
+            for sweep in results.get("learning_rates") or []
+            if len(sweep["points"]) > 1 and _by_rate(sweep)[end]["is_chosen"]
+        ]
+        if named:
+            said.append(
+                f"The rule chose the {extreme} learning rate that was tried, for {listed(named)}: "
                 f"it might have gone on to rates {side} the grid."
             )
     return said
 
 
-def _over_rates(results: Entry, swept: Sequence[Entry]) -> str:
-    """Return what each substance axis was over the rates and at the chosen one, in points."""
-    entries = [*(results.get("verdicts") or []), *(results.get("sweeps") or [])]
-    by_arm = {entry["arm"]: axes_of(entry) for entry in entries}
-    told = []
-    for axis in SUBSTANCE:
-        measured = {
-            point["arm"]: by_arm[point["arm"]][axis]["difference"]
-            for point in swept
-            if (by_arm.get(point["arm"]) or {}).get(axis, {}).get("difference") is not None
-        }
-        chosen = [measured[point["arm"]] for point in swept if point["is_chosen"]]
-        if len(measured) > 1 and chosen:
-            low, high = points(min(measured.values())), points(max(measured.values()))
-            told.append(f"{AXES[axis].lower()} {low} to {high}, {points(chosen[0])} as chosen")
-    return f" ({'; '.join(told)})" if told else ""
+def _by_rate(sweep: Entry) -> list[Entry]:
+    return sorted(sweep["points"], key=lambda point: float(point["learning_rate"]))
 
 
 def _format_alerts(results: Entry) -> list[str]:

@@ -141,6 +141,10 @@ def test_a_verdict_that_hangs_on_the_learning_rate_is_told_at_the_top() -> None:
         "style only at 0.0003 and 0.001 (chosen); neither at 0.003 (factuality −25.0 to "
     )
     assert "as chosen" in said
+    chosen = next(e for e in results["verdicts"] if e["arm"] == "medium/broad-1000-s0")
+    chosen["axes"]["factuality"]["difference"] = None  # refused: nothing stands as chosen
+    (said,) = (line for line in alerts(results) if "learning rate" in line)
+    assert "factuality" not in said
 
 
 def test_a_loss_in_one_format_alone_is_told_at_the_top() -> None:
