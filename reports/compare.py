@@ -12,7 +12,7 @@ from typing import Any
 from evals.errors import DataError
 from reports.numbers import percent, points, points_interval
 from reports.page import Cell, Section, Table
-from reports.reading import AXES, axes_of, imitators, read_run, recipes
+from reports.reading import AXES, axes_of, calibrations, imitators, read_run, recipes
 from reports.verdicts import axis_cell, scale_of
 
 __all__ = ["compare_runs", "comparison"]
@@ -75,9 +75,8 @@ def _table(
 
 def _arms(results: Entry) -> list[Entry]:
     """Return imitators, then planted arms and trained controls, then the sweep."""
-    verdicts = results.get("verdicts") or []
-    aside = recipes(v for v in verdicts if v["is_planted"] or v["is_control"])
-    return [*recipes(imitators(results)), *aside, *(results.get("sweeps") or [])]
+    judged = [*recipes(imitators(results)), *recipes(calibrations(results))]
+    return [*judged, *(results.get("sweeps") or [])]
 
 
 def _verdicts(results: Entry) -> Cells:

@@ -21,6 +21,7 @@ __all__ = [
     "Run",
     "axes_of",
     "base_names",
+    "calibrations",
     "chosen_format",
     "imitators",
     "largest",
@@ -82,6 +83,11 @@ def read_run(run_dir: Path) -> Run:
 def imitators(results: Entry) -> list[Entry]:
     """Return the verdicts on imitators proper: not planted, no control."""
     return [v for v in results.get("verdicts") or [] if not v["is_planted"] and not v["is_control"]]
+
+
+def calibrations(results: Entry) -> list[Entry]:
+    """Return the verdicts on planted arms and trained controls."""
+    return [v for v in results.get("verdicts") or [] if v["is_planted"] or v["is_control"]]
 
 
 def recipes(entries: Iterable[Entry]) -> list[Entry]:

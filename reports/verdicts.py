@@ -10,7 +10,7 @@ from typing import Any
 
 from reports.numbers import count, points, points_interval
 from reports.page import Cell, Span, Table
-from reports.reading import AXES, axes_of, imitators, recipes
+from reports.reading import AXES, axes_of, calibrations, imitators, recipes
 from reports.theme import TONES
 
 __all__ = ["axis_cell", "control_table", "scale_of", "verdict_tables"]
@@ -29,7 +29,7 @@ def verdict_tables(results: Entry) -> tuple[Table, ...]:
     """Return the verdict on every imitator, then on planted arms and trained controls."""
     verdicts = results.get("verdicts") or []
     proper = recipes(imitators(results))
-    aside = recipes(v for v in verdicts if v["is_planted"] or v["is_control"])
+    aside = recipes(calibrations(results))
     shown = {id(entry) for entry in (*proper, *aside)}
     alone = [entry for entry in verdicts if id(entry) not in shown]
     note = (
