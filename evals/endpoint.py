@@ -63,12 +63,14 @@ class TokenLogprobs:
 
     `logprobs` (T,) are natural logarithms, float32 logits reduced in float64; `starts` (T,) are the
     character offsets of the tokens in the continuation; `is_top` (T,) says of each token whether it
-    was the likeliest at its place. Of a call that failed, `error` says why and the rest is empty.
+    was the likeliest at its place, and `behind` (T,) by how much the likeliest leads it, in nats.
+    Of a call that failed, `error` says why and the rest is empty.
     """
 
     logprobs: NDArray[np.float64]
     starts: NDArray[np.int64]
     is_top: NDArray[np.bool_]
+    behind: NDArray[np.float64]
     error: str = ""
 
     @property

@@ -221,8 +221,9 @@ def read_logprobs(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
             "the server gave no log-probability for every token; "
             "the first token of a text has none, so a context is needed"
         )
-    is_top = [one >= max(top.values()) for one, top in zip(logprobs, best, strict=True)]
-    return {"logprobs": logprobs, "starts": starts, "is_top": is_top}
+    behind = [max(*top.values(), one) - one for one, top in zip(logprobs, best, strict=True)]
+    is_top = [lag == 0 for lag in behind]
+    return {"logprobs": logprobs, "starts": starts, "is_top": is_top, "behind": behind}
 
 
 def read_tokens(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
@@ -251,8 +252,13 @@ def read_token_logprobs(request: Request, reply: dict[str, Any]) -> dict[str, An
             "the server gave no log-probability for every token: it must be one of vLLM's, which "
             "take token ids and `prompt_logprobs`"
         )
-    is_top = [one.get("rank") == 1 for one in told]
-    return {"logprobs": logprobs, "starts": list(request.starts), "is_top": is_top}
+    best = [max(one["logprob"] for one in found.values()) for found in columns]
+    return {
+        "logprobs": logprobs,
+        "starts": list(request.starts),
+        "is_top": [one.get("rank") == 1 for one in told],
+        "behind": [top - one for top, one in zip(best, logprobs, strict=True)],
+    }
 
 
 def read_usage(request: Request, reply: dict[str, Any]) -> Usage:

@@ -23,6 +23,7 @@ _STAGES = (
     "data",
     "train",
     "choose",
+    "reference",
     "prove",
     "generate",
     "capability",

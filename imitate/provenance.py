@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imitate.config import ModelTeacher
+from imitate.config import Config, ModelTeacher
 from imitate.hardware import detect_hardware
 from imitate.models import resolve_model
 from imitate.plan import Plan
-from imitate.run import data_digests
+from imitate.run import VLLM, data_digests
+from imitate.store import library_versions
 
 __all__ = ["describe_provenance"]
 
@@ -52,7 +52,7 @@ def describe_provenance(
         "config": config.model_dump(mode="json"),
         "commit": commit,
         "is_dirty": is_dirty,
-        "versions": {name: importlib.metadata.version(name) for name in sorted(_VERSIONED)},
+        "versions": library_versions(sorted(_VERSIONED)) | _server_versions(config),
         "hardware": dataclasses.asdict(detect_hardware()),
         "seeds": {
             "run": config.seed,
@@ -63,6 +63,14 @@ def describe_provenance(
         "data": data_digests(plan),
         "fingerprints": dict(sorted(fingerprints.items())),
     }
+
+
+def _server_versions(config: Config) -> dict[str, str]:
+    """Return what served the models, of the two distributions of vLLM the one that is there."""
+    if config.serve.backend == "transformers":
+        return {}
+    versions = library_versions(VLLM)
+    return {name: version for name, version in versions.items() if version != "absent"}
 
 
 def _models(plan: Plan) -> dict[str, str]:

@@ -94,10 +94,13 @@ def _in_process(
     serve: ServeConfig, ref: ModelRef, adapters: Mapping[str, Path], chat_template: Path | None
 ) -> Iterator[Endpoint]:
     from imitate.engine import Engine
+    from imitate.lint import lint_adapters
 
+    tokenizer = load_tokenizer(ref, chat_template)
+    lint_adapters(adapters, ref, tokenizer)
     engine = Engine(
         ref,
-        load_tokenizer(ref, chat_template),
+        tokenizer,
         adapters,
         dtype=choose_dtype(serve.dtype, ref),
         batch_tokens=serve.batch_tokens,
