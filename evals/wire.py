@@ -152,7 +152,8 @@ def read_generation(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
     reason = _FINISH_REASONS.get(str(told), "error")
     n_tokens = read_usage(request, reply).completion_tokens
     error = "" if reason != "error" else f"the server ended the answer with `{told}`"
-    return {"text": text, "n_tokens": n_tokens, "finish_reason": reason, "error": error}
+    answer = {"text": text, "n_tokens": n_tokens, "finish_reason": reason, "error": error}
+    return answer | {"is_refused": is_refusal(reply)}
 
 
 def read_logprobs(request: Request, reply: dict[str, Any]) -> dict[str, Any]:

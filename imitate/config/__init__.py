@@ -17,6 +17,13 @@ from imitate.config.data import (
     Source,
     TableSource,
 )
+from imitate.config.distilling import (
+    DistillJob,
+    FilePrompts,
+    HubPrompts,
+    JobSampling,
+    SeedPrompts,
+)
 from imitate.config.models import (
     BaseConfig,
     DistillConfig,
@@ -29,6 +36,7 @@ from imitate.config.models import (
     Teacher,
     TrainConfig,
 )
+from imitate.config.section import Section
 from imitate.config.tasks import (
     AnalysisConfig,
     ControlName,
@@ -48,12 +56,16 @@ __all__ = [
     "ControlName",
     "DataConfig",
     "DistillConfig",
+    "DistillJob",
     "DocumentsSource",
     "EndpointTeacher",
     "FileItems",
+    "FilePrompts",
     "FileSource",
+    "HubPrompts",
     "HubSource",
     "ItemSource",
+    "JobSampling",
     "LabConfig",
     "LabItems",
     "LabSource",
@@ -64,6 +76,8 @@ __all__ = [
     "OracleTeacher",
     "OutputsTeacher",
     "PublishedTeacher",
+    "Section",
+    "SeedPrompts",
     "ServeConfig",
     "Source",
     "TableSource",
