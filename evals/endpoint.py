@@ -48,7 +48,7 @@ class Sampling:
 class Generation:
     """One answer. `finish_reason` is "stop", "length" or "error" (with `error` set).
 
-    `is_refused` tells what a server says: that the model refused, or its filter withheld the answer.
+    `is_refused` is the server's word: the model refused, or a filter withheld the answer.
     """
 
     text: str
