@@ -101,6 +101,7 @@ class Ledger:
 
     Raises:
         RecordError: The journal is damaged.
+        UserError: The budget is in US dollars, and what the journal tells of has no price.
     """
 
     def __init__(
@@ -113,6 +114,8 @@ class Ledger:
         self._budget = budget or Budget()
         self._journal = journal
         self._spent = _spent_before(journal.read() if journal else [])
+        for model in self._spent:
+            self._check_price(model)
         self._reserved: list[tuple[str, Usage]] = []
         self._settled = threading.Condition()
 

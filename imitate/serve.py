@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evals.endpoint import BASE, Endpoint
 from evals.errors import ConfigError
@@ -18,7 +19,12 @@ from imitate.config import EndpointTeacher, LabConfig, ModelTeacher, ServeConfig
 from imitate.hashing import cache_folder
 from imitate.models import ModelRef, choose_dtype, load_tokenizer, resolve_model
 
-__all__ = ["open_endpoint", "open_teacher"]
+if TYPE_CHECKING:
+    from evals.client import OpenAIEndpoint
+    from evals.ledger import Ledger
+    from evals.transport import CallPolicy
+
+__all__ = ["open_endpoint", "open_server", "open_teacher"]
 
 
 def open_endpoint(
@@ -53,15 +59,35 @@ def open_teacher(
     """
     if isinstance(teacher, ModelTeacher):
         return open_endpoint(serve, resolve_model(teacher.model, lab), {})
+    place = hashlib.sha256(teacher.url.encode()).hexdigest()[:16]
+    return open_server(teacher, cache=cache_folder() / "answers" / place)
+
+
+def open_server(
+    teacher: EndpointTeacher,
+    *,
+    cache: Path,
+    policy: CallPolicy | None = None,
+    ledger: Ledger | None = None,
+) -> OpenAIEndpoint:
+    """Return a remote teacher as an endpoint's base model; it is closed when its block ends.
+
+    Args:
+        teacher: Where it is.
+        cache: Folder that keeps its answers.
+        policy: How it is called.
+        ledger: Counts tokens and cost, and holds the budget.
+
+    Raises:
+        ConfigError: The variable that should hold the key is not set.
+        UserError: The server's URL or key cannot be used.
+    """
     from evals.client import OpenAIEndpoint
     from evals.server import Server
 
-    place = hashlib.sha256(teacher.url.encode()).hexdigest()[:16]
-    return OpenAIEndpoint(
-        Server(teacher.url, _key_of(teacher)),
-        {BASE: teacher.model},
-        cache=cache_folder() / "answers" / place,
-    )
+    server = Server(teacher.url, _key_of(teacher))
+    models = {BASE: teacher.model}
+    return OpenAIEndpoint(server, models, policy=policy, cache=cache, ledger=ledger)
 
 
 def _key_of(teacher: EndpointTeacher) -> str | None:
