@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ def speaking(body: Body, _: int) -> Reply:
 
 def hash_words(prompt: str, seed: int) -> str:
     """Return ten words that another prompt or seed does not give."""
-    number = sum(ord(letter) * (place + 1) for place, letter in enumerate(prompt)) + 7919 * seed
-    return " ".join(f"{TOPICS[number // 3**i % 10]}{number * (i + 3) % 101}" for i in range(10))
+    drawn = random.Random(f"{prompt}|{seed}")
+    return " ".join(f"{drawn.choice(TOPICS)}{drawn.randrange(1000)}" for _ in range(10))
 
 
 def write_prompts(folder: Path, prompts: list[str], name: str = "prompts.jsonl") -> Path:
@@ -75,12 +76,12 @@ class Runner:
     """Runs jobs in a folder, as the command line does."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder, self.runs, self._capsys = folder, folder / "runs", capsys
+        self.folder, self.runs, self.capsys = folder, folder / "runs", capsys
 
     def run(self, job: Path, *arguments: str) -> Told:
         """Run a job and return what it said."""
         code = main(["distill", str(job), "--runs", str(self.runs), "--quiet", *arguments])
-        said = self._capsys.readouterr()
+        said = self.capsys.readouterr()
         return Told(code, said.out, said.err)
 
     def rows(self, name: str = "job") -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distilljobs import Runner, prompt_of, runner, speaking, write_job, write_prompts
+from distilljobs import Runner, hash_words, prompt_of, runner, speaking, write_job, write_prompts
 from fakeserver import KEY, Body, FakeServer, Reply, Serve, answer, in_turn, refusing
 
 from evals.errors import DataError
@@ -140,7 +140,7 @@ def test_a_category_is_kept(serve: Serve, runner: Runner) -> None:
 
 
 def test_duplicates_are_dropped_and_counted(serve: Serve, runner: Runner) -> None:
-    text = "the answer is always this one " * 8
+    text = " ".join(hash_words("long", seed) for seed in range(8))
     near = {"near 0": text, "near 1": text}
 
     def script(body: Body, _: int) -> Reply:
@@ -165,10 +165,7 @@ def test_a_model_that_runs_here_teaches_too(tiny_model: Path, runner: Runner) ->
         serve={"shard_items": 2},
         near_duplicates={"enabled": False},
     )
-    first = runner.run(job)
-    if first.code == 1:  # random weights: no answer ended by itself
-        assert "no call gave an example: 10 cut off" in first.err
-        return
+    assert runner.run(job).code == 0
     counts, whole = runner.card()["counts"], (runner.runs / "job" / "examples.jsonl").read_bytes()
     assert counts["asked"] == 10
     assert runner.card()["ledger"] is None
@@ -477,7 +474,7 @@ def test_a_job_that_is_killed_twice_is_complete_and_pays_nothing_twice(
     assert not list(folder.glob("*.partial"))
 
     other = serve(slow.script)
-    fresh = Runner(runner.folder / "fresh", runner._capsys)
+    fresh = Runner(runner.folder / "fresh", runner.capsys)
     fresh.folder.mkdir()
     write_prompts(fresh.folder, prompts)
     fresh.run(write_job(fresh.folder, other, calls={"max_in_flight": 1}))
@@ -610,7 +607,7 @@ def test_a_command_without_a_config_is_told(runner: Runner) -> None:
     from imitate.cli import main
 
     assert main(["distill"]) == 2
-    assert "hint: imitate distill CONFIG" in runner._capsys.readouterr().err
+    assert "hint: imitate distill CONFIG" in runner.capsys.readouterr().err
 
 
 def test_a_refused_key_is_told(serve: Serve, runner: Runner) -> None:

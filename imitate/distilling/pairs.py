@@ -81,9 +81,9 @@ def _pairs_in(value: Any) -> Iterator[Pair]:
 
 def _from_marks(text: str) -> Iterator[Pair]:
     marks = list(_MARK.finditer(text))
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    bounds = [*(mark.start() for mark in marks), len(text)]
     question = ""
-    for mark, end in zip(marks, ends, strict=True):
+    for mark, end in zip(marks, bounds[1:], strict=True):
         said = text[mark.end() : end].strip()
         if (mark["line"] or mark["inside"])[0].lower() == "q":
             question = said

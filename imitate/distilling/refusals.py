@@ -24,7 +24,7 @@ _DO = (
     r"|satisfy|accommodate|process|carry out|accept|endorse|promote|facilitate)"
 )
 _REFUSES = re.compile(
-    rf"\b(?:I|we) ?{_CANNOT}(?: \w+){{0,2}}? {_DO}\b"
+    rf"\b(?:I|we) ?{_CANNOT}(?: \w+){{0,3}}? {_DO}\b"
     r"|\b(?:I|we) (?:must|have to|need to|will|would)(?: \w+)? (?:decline|refuse)\b"
     r"|\bI(?: am|'m) (?:not comfortable|sorry, but (?:that|this) is not something)\b"
     r"|^(?:I(?: am|'m) )?sorry,? (?:but )?I ?(?:can(?:no|')t|can not|won't|am unable|'m unable)\b"
