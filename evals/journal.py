@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -56,7 +57,7 @@ class Journal:
             return []
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
-            self.path.write_bytes(whole)
+            os.truncate(self.path, len(whole))
         return [self._parse(line, n) for n, line in enumerate(whole.splitlines(), 1)]
 
     def _parse(self, line: bytes, number: int) -> Entry:

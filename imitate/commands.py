@@ -19,7 +19,7 @@ from rich.table import Table
 
 from evals.errors import UserError
 from imitate.config import Config
-from imitate.configfile import load_config
+from imitate.configfile import load_config, load_job
 from imitate.plan import Plan, Stage, build_plan
 from imitate.preflight import preflight_run
 from imitate.progress import open_bars
@@ -159,19 +159,20 @@ def distill(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: b
     Raises:
         ImitateError: The job ended early; what was answered is written all the same.
     """
-    from imitate.configfile import load_job
     from imitate.distilling import run_job
 
     job = load_job(config_path, overrides)
     folder = runs / job.name
     command = shell_command("distill", config_path, overrides)
+    if (folder / "plan.json").exists():
+        raise UserError(f"`{folder}` is the folder of a run", hint="give the job another `name`")
     with _claimed(folder):
         result = run_job(job, folder, command=command, quiet=quiet)
     card, examples = result.card, folder / "examples.jsonl"
     n_examples = card["counts"]["examples"]
     if not card["is_complete"]:
-        told = f"incomplete: {n_examples:,} examples are in {examples}, and answers are kept"
-        print(f"{told}; {card['stopped']}", file=sys.stderr)
+        why = "" if result.stopped else f": {card['stopped']}"
+        print(f"incomplete: {n_examples:,} examples are in {examples}{why}", file=sys.stderr)
     if result.stopped:
         raise result.stopped
     print((folder / "card.txt").read_text(encoding="utf-8"))

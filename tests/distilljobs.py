@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fakeserver import KEY, Body, FakeServer, Reply, answer
+from fakeserver import Body, FakeServer, Reply, answer
 
 from imitate.cli import main
 
@@ -93,12 +93,3 @@ class Runner:
         """Return the card of a job."""
         found: dict[str, Any] = json.loads((self.runs / name / "card.json").read_text("utf-8"))
         return found
-
-
-@pytest.fixture
-def runner(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Runner:
-    monkeypatch.setenv("TEACHER_KEY", KEY)
-    monkeypatch.setenv("IMITATE_CACHE", str(tmp_path / "cache"))
-    return Runner(tmp_path, capsys)

@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distilljobs import Runner, hash_words, prompt_of, runner, speaking, write_job, write_prompts
+from distilljobs import Runner, hash_words, prompt_of, speaking, write_job, write_prompts
 from fakeserver import KEY, Body, FakeServer, Reply, Serve, answer, in_turn, refusing
 
 from evals.errors import DataError
 from evals.records import Example, read_records
 from imitate.config import DataConfig, FileSource
 from imitate.data import open_source, read_examples
-
-__all__ = ["runner"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPTS = [f"Tell me about number {i}" for i in range(8)]
@@ -139,6 +137,26 @@ def test_a_category_is_kept(serve: Serve, runner: Runner) -> None:
     assert [(row["prompt"], row["category"]) for row in runner.rows()] == [("Why?", "salt")]
 
 
+def test_a_hub_data_set_gives_prompts(serve: Serve, runner: Runner) -> None:
+    hub = runner.folder / "hub"
+    hub.mkdir()
+    write_prompts(hub, PROMPTS, "train.jsonl")
+    prompts = {"kind": "hub", "dataset": str(hub), "rows": 2}
+    told = runner.run(write_job(runner.folder, serve(speaking), prompts=prompts))
+    assert told.code == 0
+    assert [row["prompt"] for row in runner.rows()] == PROMPTS[:2]
+    assert runner.card()["prompts"]["kind"] == "hub"
+
+
+def test_a_hub_data_set_that_is_not_there_is_told(runner: Runner) -> None:
+    hub = runner.folder / "hub"
+    hub.mkdir()
+    write_prompts(hub, PROMPTS, "train.jsonl")
+    prompts = {"kind": "hub", "dataset": str(hub), "split": "validation"}
+    told = error_of(runner, write_job(runner.folder, "http://127.0.0.1:1/v1", prompts=prompts))
+    assert "split `validation`" in told
+
+
 def test_duplicates_are_dropped_and_counted(serve: Serve, runner: Runner) -> None:
     text = " ".join(hash_words("long", seed) for seed in range(8))
     near = {"near 0": text, "near 1": text}
@@ -152,6 +170,31 @@ def test_duplicates_are_dropped_and_counted(serve: Serve, runner: Runner) -> Non
     assert (counts["answered"], counts["exact_duplicates"]) == (6, 3)
     assert (counts["near_duplicates"], counts["examples"]) == (1, 2)
     assert [row["prompt"] for row in runner.rows()] == ["near 0", "other"]
+
+
+def test_duplicates_are_kept_where_the_job_says_so(serve: Serve, runner: Runner) -> None:
+    write_prompts(runner.folder, ["one", "two"])
+    job = write_job(
+        runner.folder,
+        serve(lambda *_: answer("Fixed.", role="assistant")),
+        sampling={"samples": 2},
+        exact_duplicates=False,
+        near_duplicates={"enabled": False},
+    )
+    runner.run(job)
+    assert len(runner.rows()) == 4
+
+
+def test_examples_that_cannot_be_written_are_told(serve: Serve, runner: Runner) -> None:
+    server = serve(speaking)
+    write_prompts(runner.folder, PROMPTS)
+    blocked = runner.runs / "job" / "card.txt"
+    (blocked / "x").mkdir(parents=True)
+    told = runner.run(write_job(runner.folder, server))
+    assert told.code == 1
+    assert "failed: cannot write " in told.err
+    assert "all answers are kept" in told.err
+    assert not (runner.runs / "job" / "card.json").exists()
 
 
 def test_a_model_that_runs_here_teaches_too(tiny_model: Path, runner: Runner) -> None:
@@ -263,7 +306,7 @@ def test_a_job_without_any_example_has_failed(serve: Serve, runner: Runner) -> N
     server = serve(lambda *_: refusing("prompt too long", 400))
     told = runner.run(write_job(runner.folder, server))
     assert told.code == 1
-    assert "failed: no call gave an example: 3 failed; the first: " in told.err
+    assert "failed: no call gave an example: asked 3, failed 3; the first: " in told.err
     assert not (runner.runs / "job" / "examples.jsonl").exists()
 
 
@@ -426,6 +469,7 @@ class Slow:
         self._lock = threading.Lock()
 
     def script(self, body: Body, _: int) -> Reply:
+        """Answer after a while."""
         with self._lock:
             self.asked[prompt_of(body)] += 1
         return Reply(speaking(body, 0).body, before=lambda: time.sleep(0.03))
@@ -482,6 +526,30 @@ def test_a_job_that_is_killed_twice_is_complete_and_pays_nothing_twice(
         assert (fresh.runs / "job" / name).read_bytes() == (folder / name).read_bytes()
     for part in ("counts", "failed", "sampling", "prompts", "is_complete"):
         assert fresh.card()[part] == runner.card()[part]
+
+
+def test_a_budget_holds_over_a_kill(serve: Serve, runner: Runner) -> None:
+    slow = Slow()
+    write_prompts(runner.folder, [f"Tell me about number {i}" for i in range(60)])
+    budget = {"max_tokens": 600}  # a request takes 15
+    job = write_job(runner.folder, serve(slow.script), sampling=SMALL, budget=budget)
+    process = start(job, runner.runs)
+    wait_for(15, slow, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert runner.run(job).code == 2
+    ledger = runner.card()["ledger"]
+    spent = ledger["tokens_in"] + ledger["tokens_out"]
+    assert 15 * slow.asked.total() <= spent + ledger["tokens_unsettled"] <= 600
+    assert spent > 300
+
+
+def test_the_folder_of_a_run_is_left_alone(runner: Runner) -> None:
+    (runner.runs / "job").mkdir(parents=True)
+    (runner.runs / "job" / "plan.json").write_text("{}")
+    told = error_of(runner, write_job(runner.folder, "http://127.0.0.1:1/v1"))
+    assert "is the folder of a run" in told
+    assert "give the job another `name`" in told
 
 
 def test_a_finished_job_asks_nothing_and_gives_the_same_bytes(serve: Serve, runner: Runner) -> None:

@@ -6,13 +6,11 @@ import re
 from typing import Any
 
 import pytest
-from distilljobs import Runner, hash_words, prompt_of, runner, write_job
+from distilljobs import Runner, hash_words, prompt_of, write_job
 from fakeserver import Body, Reply, Serve, answer, refusing
 
 from imitate.distilling.pairs import parse_pairs
 from imitate.distilling.refusals import is_refusal
-
-__all__ = ["runner"]
 
 SEEDS = ["who wrote Faust", "what is the largest island of Greece", "when was paper invented"]
 
@@ -155,6 +153,18 @@ def test_refusals_among_the_pairs_do_not_count_where_they_are_dropped(
     runner.run(write_job(runner.folder, serve(script), prompts=seeds(3), drop_refusals=True))
     assert [row["response"] for row in runner.rows()] == ["It is."] * 3
     assert runner.card()["counts"]["refused_dropped"] >= 2
+
+
+def test_refusals_alone_do_not_go_on_for_ever(serve: Serve, runner: Runner) -> None:
+    def script(body: Body, _: int) -> Reply:
+        return written([(f"how to {hash_words(prompt_of(body), 0)}", "I can't help with that.")])
+
+    server = serve(script)
+    prompts = seeds(500, max_idle_calls=4)
+    told = runner.run(write_job(runner.folder, server, prompts=prompts, drop_refusals=True))
+    assert told.code == 1
+    assert "failed: no call gave an example: asked 4, answered 4, refused 4" in told.err
+    assert len(server.requests) == 4
 
 
 def test_a_budget_stop_goes_on_with_the_same_pairs(serve: Serve, runner: Runner) -> None:

@@ -31,13 +31,15 @@ def find_exact(rows: Sequence[str]) -> Mask:
 
 def find_near(signatures: Signatures, alive: Mask, near: NearDuplicates) -> Mask:
     """Return which of the rows alive are near duplicates of an earlier one, shape (N,)."""
-    if not near.enabled or not len(signatures):
+    if not signatures.size:
         return np.zeros(len(signatures), np.bool_)
     return find_near_duplicates(signatures, alive, near.threshold)
 
 
 def sign(rows: Sequence[str], near: NearDuplicates, shingle_words: int) -> Signatures:
-    """Return the signatures of rows, shape (N, permutations)."""
+    """Return the signatures of rows, shape (N, permutations); (N, 0) where they are not wanted."""
+    if not near.enabled:
+        return np.zeros((len(rows), 0), np.uint32)
     signer = Signer.of(near.permutations, shingle_words)
     parts = [signer.sign(WordBatch.of(batch)) for batch in shards(rows, _BATCH_ROWS)]
     return np.concatenate([np.zeros((0, near.permutations), np.uint32), *parts])

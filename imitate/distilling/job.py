@@ -95,9 +95,9 @@ def _ledger(job: DistillJob, folder: Path) -> Ledger:
 
 
 def _nothing(found: Gathered) -> RunError:
-    fates = ", ".join(f"{n:,} {fate.replace('_', ' ')}" for fate, n in found.fates.items())
+    counts = [f"{name.replace('_', ' ')} {n:,}" for name, n in _counts(found).items() if n]
     first = f"; the first: {found.failures[0].error}" if found.failures else ""
-    return RunError(f"no call gave an example: {fates}{first}")
+    return RunError(f"no call gave an example: {', '.join(counts)}{first}")
 
 
 def _card(job: DistillJob, asked: PromptSet | Seeds, found: Gathered) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from evals.errors import RunError
 from evals.records import Example, write_records
 from imitate.config import DistillJob
 from imitate.distilling.gathering import Response
@@ -26,7 +27,11 @@ _SHOWN_FAILURES = 12
 def write_outputs(
     folder: Path, job: DistillJob, responses: Sequence[Response], card: Mapping[str, Any]
 ) -> None:
-    """Replace what an earlier run of the job left."""
+    """Replace what an earlier run of the job left.
+
+    Raises:
+        RunError: A file cannot be written.
+    """
     (folder / CARD).unlink(missing_ok=True)
     lines = "".join(json.dumps(_row(one), ensure_ascii=False) + "\n" for one in responses)
     examples = [response.example for response in responses]
@@ -67,16 +72,23 @@ def _text(content: str) -> Callable[[Path], object]:
 
 def _put(path: Path, write: Callable[[Path], object]) -> None:
     partial = path.with_name(path.name + ".partial")
-    write(partial)
-    partial.replace(path)
+    try:
+        write(partial)
+        partial.replace(path)
+    except OSError as error:
+        raise RunError(f"cannot write `{path}`: {error.strerror}; all answers are kept") from error
 
 
 def _told_origin(card: Mapping[str, Any]) -> str:
     teacher, sampling = card["teacher"], card["sampling"]
     where = teacher.get("host") or teacher.get("identity", "")
-    prompts = ", ".join(f"{key} {value}" for key, value in card["prompts"].items() if value)
+    prompts = ", ".join(f"{key} {_short(value)}" for key, value in card["prompts"].items() if value)
     how = ", ".join(f"{key} {value:g}" for key, value in sampling.items())
     return f"teacher {teacher['model']} ({where})\nsampling {how}\nprompts {prompts}"
+
+
+def _short(value: Any) -> str:
+    return str(len(value)) if isinstance(value, list) else str(value)
 
 
 def _told_counts(counts: Mapping[str, int]) -> str:

@@ -59,8 +59,7 @@ def gather_pairs(job: DistillJob, seeds: Seeds, ask: Ask, progress: Progress) ->
         replies = ask(requests, sampling, _ignore)
         found.stopped = replies.stopped
         new = seen.keep_new(_read_all(replies.answers, n_calls, found), found)
-        _add(job, prompts.pairs, new, found)
-        last = max((draw.call for draw in new), default=None)
+        last = _add(job, prompts.pairs, new, found)
         n_calls += wave
         n_idle = n_idle + wave if last is None else n_calls - 1 - last
         progress(missing - (prompts.pairs - len(found.responses)))
@@ -128,14 +127,19 @@ def _read_all(
     return draws
 
 
-def _add(job: DistillJob, wanted: int, draws: Sequence[_Draw], found: Gathered) -> None:
+def _add(job: DistillJob, wanted: int, draws: Sequence[_Draw], found: Gathered) -> int | None:
+    """Add pairs until there are enough; return the last call that brought one, if any did."""
+    last = None
     for draw in draws:
-        if len(found.responses) == wanted:
-            return
+        n_before = len(found.responses)
+        if n_before == wanted:
+            break
         pair, call_id = draw.pair, _call_id(draw.call)
         example = Example(f"{call_id}.{draw.place}", pair.question, pair.answer, job.name)
         response = Response(example, call_id, draw.place, is_refusal(pair.answer))
         found.add(response, drop_refusals=job.drop_refusals)
+        last = draw.call if len(found.responses) > n_before else last
+    return last
 
 
 def _call_id(call: int) -> str:

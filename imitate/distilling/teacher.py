@@ -74,7 +74,7 @@ def answers_folder(job: DistillJob, folder: Path) -> Path:
 
 
 def describe_teacher(job: DistillJob) -> dict[str, Any]:
-    """Return who answers: the model's name, with its host or its identity; no key, no path."""
+    """Return who answers: the model's name, with its host or its identity; no key."""
     teacher = job.teacher
     if isinstance(teacher, EndpointTeacher):
         host = teacher.url.partition("://")[2].partition("/")[0]
