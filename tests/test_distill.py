@@ -216,7 +216,9 @@ def test_a_model_that_runs_here_teaches_too(tiny_model: Path, runner: Runner) ->
     kept = sorted((runner.runs / "job" / "answers").glob("*/*/*.json"))
     assert len(kept) == 6  # three shards, twice
     kept[0].unlink()  # as a kill would have left it
+    written_ns = [path.stat().st_mtime_ns for path in kept[1:]]
     assert runner.run(job).code == 0
+    assert [path.stat().st_mtime_ns for path in kept[1:]] == written_ns
     assert (runner.runs / "job" / "examples.jsonl").read_bytes() == whole
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from fakeserver import Reply, Serve, Waits, answer, ask, echoing, in_turn
@@ -103,5 +104,6 @@ def test_every_attempt_waits_for_its_turn(serve: Serve) -> None:
 def test_waiting_for_a_turn_takes_no_time_of_the_call(serve: Serve) -> None:
     waits = Waits()
     policy = CallPolicy(max_in_flight=1, deadline_s=5.0, requests_per_minute=1)
-    found = ask(serve(echoing), "a", "b", "c", policy=policy, clock=waits.clock())
+    server = serve(lambda body, _: Reply(echoing(body, 0).body, before=lambda: time.sleep(0.05)))
+    found = ask(server, "a", "b", "c", policy=policy, clock=waits.clock())
     assert [one.finish_reason for one in found] == ["stop"] * 3
