@@ -49,12 +49,16 @@ class Sampling:
 
 @dataclasses.dataclass(frozen=True)
 class Generation:
-    """One answer. `finish_reason` is "stop", "length" or "error" (with `error` set)."""
+    """One answer. `finish_reason` is "stop", "length" or "error" (with `error` set).
+
+    `is_refused` is the server's word: the model refused, or a filter withheld the answer.
+    """
 
     text: str
     n_tokens: int
     finish_reason: str
     error: str = ""
+    is_refused: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -197,7 +197,8 @@ def read_generation(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
     reason = _FINISH_REASONS.get(str(told), "error")
     n_tokens = read_usage(request, reply).completion_tokens
     error = "" if reason != "error" else f"the server ended the answer with `{told}`"
-    return {"text": text, "n_tokens": n_tokens, "finish_reason": reason, "error": error}
+    answer = {"text": text, "n_tokens": n_tokens, "finish_reason": reason, "error": error}
+    return answer | {"is_refused": _was_refused(_choice(reply))}
 
 
 def read_logprobs(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
@@ -274,11 +275,13 @@ def read_usage(request: Request, reply: dict[str, Any]) -> Usage:
 
 def is_refusal(reply: dict[str, Any]) -> bool:
     """Return whether an answer is empty, refused or filtered by the server."""
-    choice = _choice(reply)
+    return _was_refused(_choice(reply)) or not _text(reply).strip()
+
+
+def _was_refused(choice: dict[str, Any]) -> bool:
     message = choice.get("message")
     is_refused = isinstance(message, dict) and bool(message.get("refusal"))
-    is_filtered = choice.get("finish_reason") == "content_filter"
-    return is_refused or is_filtered or not _text(reply).strip()
+    return is_refused or choice.get("finish_reason") == "content_filter"
 
 
 def _choice(reply: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from imitate.plan import Plan
 from imitate.run import VLLM, data_digests
 from imitate.store import library_versions
 
-__all__ = ["describe_provenance"]
+__all__ = ["describe_provenance", "shell_command"]
 
 _VERSIONED = tuple(
     [
@@ -46,9 +46,8 @@ def describe_provenance(
     """Return the `provenance` part of `results.json`; it holds no clock and no path of a run."""
     config = plan.config
     commit, is_dirty = _commit()
-    sets = [word for override in overrides for word in ("--set", override)]
     return {
-        "command": shlex.join(["imitate", "run", str(config_path), *sets]),
+        "command": shell_command("run", config_path, overrides),
         "config": config.model_dump(mode="json"),
         "commit": commit,
         "is_dirty": is_dirty,
@@ -71,6 +70,12 @@ def _server_versions(config: Config) -> dict[str, str]:
         return {}
     versions = library_versions(VLLM)
     return {name: version for name, version in versions.items() if version != "absent"}
+
+
+def shell_command(verb: str, config_path: Path, overrides: Sequence[str]) -> str:
+    """Return what a user types for a verb with a config and its overrides."""
+    sets = [word for override in overrides for word in ("--set", override)]
+    return shlex.join(["imitate", verb, str(config_path), *sets])
 
 
 def _models(plan: Plan) -> dict[str, str]:

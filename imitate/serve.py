@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evals.endpoint import BASE, Endpoint
 from imitate.config import EndpointTeacher, LabConfig, ModelTeacher, ServeConfig
@@ -18,7 +19,12 @@ from imitate.hashing import cache_folder
 from imitate.keys import key_from
 from imitate.models import ModelRef, choose_dtype, load_tokenizer, resolve_model
 
-__all__ = ["open_endpoint", "open_teacher"]
+if TYPE_CHECKING:
+    from evals.client import OpenAIEndpoint
+    from evals.ledger import Ledger
+    from evals.transport import CallPolicy
+
+__all__ = ["open_endpoint", "open_server", "open_teacher"]
 
 
 def open_endpoint(
@@ -78,15 +84,35 @@ def open_teacher(
     if isinstance(teacher, ModelTeacher):
         ref = resolve_model(teacher.model, lab)
         return open_endpoint(serve, ref, {}, name="teacher", logs=logs)
+    place = hashlib.sha256(teacher.url.encode()).hexdigest()[:16]
+    return open_server(teacher, cache=cache_folder() / "answers" / place)
+
+
+def open_server(
+    teacher: EndpointTeacher,
+    *,
+    cache: Path,
+    policy: CallPolicy | None = None,
+    ledger: Ledger | None = None,
+) -> OpenAIEndpoint:
+    """Return a remote teacher as an endpoint's base model; it is closed when its block ends.
+
+    Args:
+        teacher: Where it is.
+        cache: Folder that keeps its answers.
+        policy: How it is called.
+        ledger: Counts tokens and cost, and holds the budget.
+
+    Raises:
+        ConfigError: The variable that should hold the key is not set.
+        UserError: The server's URL or key cannot be used.
+    """
     from evals.client import OpenAIEndpoint
     from evals.server import Server
 
-    place = hashlib.sha256(teacher.url.encode()).hexdigest()[:16]
-    return OpenAIEndpoint(
-        Server(teacher.url, key_from(teacher.api_key_env, "teacher.api_key_env")),
-        {BASE: teacher.model},
-        cache=cache_folder() / "answers" / place,
-    )
+    server = Server(teacher.url, key_from(teacher.api_key_env, "teacher.api_key_env"))
+    models = {BASE: teacher.model}
+    return OpenAIEndpoint(server, models, policy=policy, cache=cache, ledger=ledger)
 
 
 @contextmanager
