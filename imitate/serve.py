@@ -54,12 +54,12 @@ def open_endpoint(
         case "transformers":
             return _in_process(serve, ref, adapters, chat_template)
         case "vllm":
-            from imitate.vllm import open_vllm
+            from imitate.vllm.endpoint import open_vllm
 
             log = logs / f"vllm-{name}.log"
             return open_vllm(serve, ref, adapters, chat_template=chat_template, log=log)
         case "endpoint":
-            from imitate.vllm import open_running
+            from imitate.vllm.endpoint import open_running
 
             return open_running(serve, ref, adapters, base=name, chat_template=chat_template)
 

