@@ -130,8 +130,10 @@ class Caller:
         try:
             answer = self._pay(request, read)
         except CallError as error:
-            if self._is_lost or self._stop.is_set():
-                raise EndpointError(f"not answered: {error}") from error
+            if self._is_lost:
+                raise EndpointError("the server is gone") from error
+            if self._stop.is_set():
+                raise
             self.ledger.record(request.model, Spending(n_failed=1))
             self._count_failure(error.fault)
             return error

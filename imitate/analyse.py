@@ -180,7 +180,7 @@ def _verdict_entry(evidence: Evidence, arms: Sequence[Arm]) -> dict[str, Any]:
         "verdict": verdict.word.value,
         "with_loss": any(d.decision is Decision.LOSS for d in counting),
         "scope": verdict.scope,
-        "sentence": f"{name}: {_lower_first(verdict.sentence)}",
+        "sentence": f"{name}: {_lower_first(verdict.sentence)}{_missing(decisions.values())}",
         "open_axes": [axis.value for axis in verdict.open_axes],
         "rule": config.analysis.model_dump(mode="json"),
         "axes": {
@@ -284,6 +284,15 @@ _HEADLINES = {
 }
 _NAMED = 2
 _TOLD = 3
+
+
+def _missing(decisions: Iterable[AxisDecision | None]) -> str:
+    """A remark where calls failed: their items are missing from every arm, and count as nothing."""
+    n_failed = sum(decision.n_failed for decision in decisions if decision is not None)
+    if not n_failed:
+        return ""
+    items = "item is" if n_failed == 1 else "items are"
+    return f" {n_failed} {items} left out, as a call on them failed in some arm."
 
 
 def headline(verdicts: Sequence[Mapping[str, Any]]) -> str:

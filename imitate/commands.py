@@ -358,7 +358,13 @@ def _print_verdicts(results: dict[str, Any]) -> None:
     for entry in results["verdicts"]:
         cells = (_axis_told(entry["axes"].get(axis)) for axis in axes)
         table.add_row(entry["arm"], entry["verdict"], *cells)
+    for failed in (entry["sentence"] for entry in results["verdicts"] if _has_failed(entry)):
+        table.caption = f"{table.caption}\n{failed}" if table.caption else failed
     Console(highlight=False).print(table)
+
+
+def _has_failed(entry: dict[str, Any]) -> bool:
+    return any(axis and axis["n_failed"] for axis in entry["axes"].values())
 
 
 def _axis_told(axis: dict[str, Any] | None) -> str:

@@ -28,6 +28,7 @@ STILL_TOLD_APART = 0.9
 def alerts(results: Entry) -> tuple[str, ...]:
     """Return what a reader must know before the first number."""
     return (
+        *_failure_alerts(results),
         *_control_alerts(results),
         *_style_alerts(results),
         *_rate_alerts(results),
@@ -36,6 +37,24 @@ def alerts(results: Entry) -> tuple[str, ...]:
         *_support_alerts(results),
         *_open_axis_alerts(results),
     )
+
+
+def _failure_alerts(results: Entry) -> list[str]:
+    """Return on which axes calls failed, at most how many items an imitator lost by it."""
+    lost = {
+        title: max(
+            ((axes_of(entry).get(axis) or {}).get("n_failed") or 0 for entry in imitators(results)),
+            default=0,
+        )
+        for axis, title in AXES.items()
+    }
+    named = [f"{title.lower()} (up to {n})" for title, n in lost.items() if n]
+    if not named:
+        return []
+    return [
+        f"Calls to models failed: items are left out of {listed(named)}. A failed call is missing, "
+        "never wrong; the same command with --force generate --force capability asks them again."
+    ]
 
 
 def _control_alerts(results: Entry) -> list[str]:

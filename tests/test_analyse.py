@@ -1,5 +1,6 @@
 """Scores of planted arms must come out as the verdicts that were planted."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,21 @@ def test_style_without_substance_is_style_only(evidence: Evidence) -> None:
     assert {v["verdict"] for v in broad} == {"style only"}
     assert len(broad) == 4
     assert sweeps == []
+
+
+def test_a_verdict_says_that_calls_failed(plan: Plan, evidence: Evidence) -> None:
+    assert not any("failed" in v["sentence"] for v in analyse_verdicts(evidence)[0])
+    scores = dict(evidence.scores)
+    arm = "small/broad-400-s0"
+    lost = {f"facts-{i}" for i in range(7)}
+    scores[arm] = [
+        dataclasses.replace(s, value=0.0, outcome=Outcome.FAILED) if s.item_id in lost else s
+        for s in scores[arm]
+    ]
+    verdicts, _ = analyse_verdicts(Evidence(plan, scores, evidence.items))
+    said = {v["arm"]: v["sentence"] for v in verdicts}
+    assert said[arm].endswith(" 7 items are left out, as a call on them failed in some arm.")
+    assert "failed" not in said["small/broad-100-s0"]
 
 
 def test_a_teacher_without_a_score_on_a_task_leads_on_no_axis_of_it(

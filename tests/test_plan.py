@@ -269,3 +269,33 @@ def test_what_cannot_run_is_refused(override: str, told: str) -> None:
 def test_config_is_frozen() -> None:
     config: Config = planned().config
     assert config.model_config["frozen"]
+
+
+def test_a_served_run_holds_every_adapter_to_a_reference_before_it_is_proved() -> None:
+    plan = planned("serve.backend=vllm")
+    order = {cell.name: place for place, cell in enumerate(plan.cells)}
+    proofs = [cell for cell in plan.cells if cell.stage is Stage.PROVE]
+    assert proofs
+    for proof in proofs:
+        reference = proof.name.replace("prove/", "reference/", 1)
+        assert reference in proof.inputs
+        assert order[str(proof.adapter)] < order[reference] < order[proof.name]
+    scored = [c for c in plan.cells if c.stage is Stage.REFERENCE and c.params["scored"]]
+    assert [cell.group for cell in scored] == [base.name for base in plan.config.bases]
+    in_process = planned()
+    assert not any(cell.stage is Stage.REFERENCE for cell in in_process.cells)
+
+
+def test_how_a_server_starts_decides_no_answer() -> None:
+    first, other = (
+        planned("serve.backend=vllm", f"serve.vllm.start_timeout_s={seconds}")
+        for seconds in (10, 20)
+    )
+    assert first.cells == other.cells
+    assert first.cells != planned("serve.backend=vllm", "serve.vllm.max_model_len=100").cells
+    assert planned("serve.vllm.max_model_len=100").cells == planned().cells
+
+
+def test_servers_that_are_there_already_must_be_named() -> None:
+    with pytest.raises(ConfigError, match=r"`backend: endpoint` needs `endpoint\.urls`"):
+        planned("serve.backend=endpoint")

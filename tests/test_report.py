@@ -526,3 +526,12 @@ def test_rendering_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.split() == []
+
+
+def test_failed_calls_are_told_at_the_top() -> None:
+    results = copy.deepcopy(make_results())
+    assert not any("Calls to models failed" in line for line in alerts(results))
+    imitator = next(v for v in results["verdicts"] if not v["is_control"] and not v["is_planted"])
+    imitator["axes"]["factuality"]["n_failed"] = 3
+    (said,) = (line for line in alerts(results) if "Calls to models failed" in line)
+    assert "factuality (up to 3)" in said
