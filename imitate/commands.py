@@ -42,6 +42,7 @@ __all__ = [
 _MODEL_STAGES = {
     Stage.DISTILL,
     Stage.TRAIN,
+    Stage.REFERENCE,
     Stage.PROVE,
     Stage.GENERATE,
     Stage.CAPABILITY,

@@ -11,6 +11,7 @@ from reports.page import Block, Cell, Table
 from reports.reading import AXES, Run, chosen_format, mix_names, ordered
 
 __all__ = [
+    "agreement_tables",
     "arm_table",
     "data_tables",
     "provenance_blocks",
@@ -57,6 +58,60 @@ def arm_table(results: Entry) -> tuple[Table, ...]:
         "is the proof that it acts. Format is the one chosen for the axis on development items."
     )
     return (Table("Arms", columns, rows, note, is_folded=True),) if rows else ()
+
+
+def agreement_tables(results: Entry) -> tuple[Table, ...]:
+    """Return how far a server says what PEFT says, of every base and adapter behind one."""
+    proofs = {
+        arm["arm"]: (arm["base"], arm["adapter_proof"]["agreement"])
+        for arm in results.get("arms") or []
+        if (arm.get("adapter_proof") or {}).get("agreement")
+    }
+    if not proofs:
+        return ()
+    bases = {base: agreement["base"] for base, agreement in reversed(proofs.values())}
+    found = bases | {arm: agreement["adapter"] for arm, (_, agreement) in proofs.items()}
+    bounds = next(iter(proofs.values()))[1]
+    columns = ("Arm", "Mean difference", "Largest", "Same greedy token", "Greedy tokens", "Tokens")
+    note = (
+        "Log-probabilities of the same texts by the server and by PEFT in process, in nats a "
+        "token; a base is served beside its adapters. Backends round in different orders, so a "
+        "run stops only where the mean difference is above "
+        f"{bounds['bound']:g} or a token that PEFT would say lags by more than "
+        f"{bounds['tie_bound']:g} nats."
+    )
+    table = Table("Server against PEFT", columns, tuple(map(_agreement_row, found.items())), note)
+    return (table, *_lm_eval_table(proofs))
+
+
+def _agreement_row(named: tuple[str, Entry]) -> tuple[Cell, ...]:
+    arm, agreement = named
+    return (
+        Cell(arm),
+        Cell(f"{agreement['mean_difference']:.1e}"),
+        Cell(f"{agreement['largest_difference']:.1e}"),
+        Cell(percent(agreement["same_greedy"], 2)),
+        Cell(count(agreement["n_greedy"])),
+        Cell(count(agreement["n_tokens"])),
+    )
+
+
+def _lm_eval_table(proofs: dict[str, tuple[str, Entry]]) -> tuple[Table, ...]:
+    rows = [
+        (
+            Cell(base if side == "base" else arm, scored["task"]),
+            Cell(percent(scored[side]["hf"])),
+            Cell(percent(scored[side]["served"])),
+            Cell(percent(scored[side]["same"])),
+            Cell(count(scored[side]["n"])),
+        )
+        for arm, (base, agreement) in proofs.items()
+        if (scored := agreement.get("lm_eval"))
+        for side in ("base", "adapter")
+    ]
+    columns = ("Arm", "lm-eval `hf`", "Server", "Same outcome", "Items")
+    note = "The same items by lm-eval's own transformers model, with PEFT, and through the server."
+    return (Table("lm-eval on both", columns, tuple(rows), note),) if rows else ()
 
 
 def score_table(results: Entry) -> tuple[Table, ...]:

@@ -201,6 +201,7 @@ def _methods(results: Entry) -> Section:
     shown = (
         *appendix.task_table(results),
         *appendix.arm_table(results),
+        *appendix.agreement_tables(results),
         *appendix.score_table(results),
     )
     return Section("methods", "Methods", terms=methods(results), tables=shown)

@@ -11,7 +11,7 @@ from test_report_contract import make_results, make_small_results, make_verdict
 
 from reports import numbers
 from reports.alerts import alerts
-from reports.appendix import arm_table
+from reports.appendix import agreement_tables, arm_table
 from reports.figures import facts_entry, knowledge_figure, plane_figures, rate_figures
 from reports.labels import CHARACTER_WIDTH, HEIGHT, LabelBox, Placed, place_labels
 from reports.paper import gap_tables, style_tables
@@ -180,6 +180,37 @@ def test_the_proof_that_an_adapter_acts_is_shown() -> None:
     (table,) = arm_table(results)
     place = table.columns.index("Adapter moves")
     assert [row[place].text for row in table.rows][-1] == "0.37"
+
+
+def agreeing(mean: float, **scored: object) -> dict[str, object]:
+    numbers = {"largest_difference": 2e-3, "n_tokens": 171, "n_greedy": 136, "largest_lag": 0.0}
+    side = {"mean_difference": mean, "same_greedy": 0.99, **numbers}
+    bounds = {"bound": 0.001, "tie_bound": 0.02}
+    return {"shift": 0.4, "agreement": {"base": side, "adapter": side, **bounds, **scored}}
+
+
+def test_how_far_a_server_agrees_with_peft_is_shown() -> None:
+    results = make_small_results()
+    assert agreement_tables(results) == ()
+    first, second = (arm for arm in results["arms"] if arm["training"])
+    side = {"hf": 0.95, "served": 0.9, "same": 0.975, "n": 40}
+    scored = {"task": "addition", "base": side, "adapter": side}
+    first["adapter_proof"] = agreeing(1e-6, lm_eval=scored)
+    second["adapter_proof"] = agreeing(3e-6, lm_eval=None)
+    table, by_lm_eval = agreement_tables(results)
+    assert [row[0].text for row in table.rows] == [first["base"], first["arm"], second["arm"]]
+    assert [row[1].text for row in table.rows] == ["1.0e-06", "1.0e-06", "3.0e-06"]
+    assert "above 0.001" in table.note
+    assert [[cell.text for cell in row] for row in by_lm_eval.rows] == [
+        [
+            name,
+            "95.0\N{NO-BREAK SPACE}%",
+            "90.0\N{NO-BREAK SPACE}%",
+            "97.5\N{NO-BREAK SPACE}%",
+            "40",
+        ]
+        for name in (first["base"], first["arm"])
+    ]
 
 
 def test_silent_axis_names_the_base_that_it_is_silent_about() -> None:
