@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from evals.errors import ModelError
+from evals.errors import MissingExtraError, ModelError
 from evals.power import PlannedAxis, contrast_deviation, items_to_resolve, minimal_detectable_effect
 from evals.records import Axis
 from imitate.config import Config, ModelTeacher
@@ -24,6 +24,7 @@ from imitate.models import BFLOAT16_MIN_PARAMETERS, count_parameters, resolve_mo
 from imitate.plan import TEACHER, Cell, Plan, Stage, build_plan
 from imitate.run import find_finished
 from imitate.store import Store
+from imitate.vllm.command import require_vllm
 
 __all__ = ["check"]
 
@@ -55,9 +56,20 @@ def check(path: Path, overrides: Sequence[str], *, runs: Path) -> int:
     console.print(_cells(plan, None if notes else Store(runs / ".store")))
     console.print(_cost(plan, sizes, hardware))
     console.print(_resolution(config))
-    for note in notes:
+    for note in (*notes, *_missing_server(config)):
         console.print(f"note: {note}")
     return 0
+
+
+def _missing_server(config: Config) -> list[str]:
+    """Return what a run would miss, and what brings it."""
+    if config.serve.backend != "vllm":
+        return []
+    try:
+        require_vllm()
+    except MissingExtraError as error:
+        return [f"{error.message}; {error.hint}"]
+    return []
 
 
 def _grid(plan: Plan) -> Table:

@@ -11,6 +11,7 @@ from imitate import check
 from imitate.configfile import load_config
 from imitate.hardware import Hardware
 from imitate.plan import Stage, build_plan
+from imitate.vllm import command
 
 QUICKSTART = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
 
@@ -31,3 +32,13 @@ def test_an_adapter_whose_rate_is_chosen_is_trained_in_its_sweep() -> None:
     n_choices = sum(cell.stage is Stage.CHOOSE for cell in plan.cells)
     assert n_choices > 0
     assert len(plan.cells) - len(check._computed(plan)) == n_choices
+
+
+def test_a_backend_that_is_not_installed_is_noted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
+    check.check(QUICKSTART, ["serve.backend=vllm"], runs=tmp_path)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "note: serving with vLLM needs the extra `vllm" in told
+    assert "pip install 'imitation-gap[vllm" in told
