@@ -18,7 +18,7 @@ from imitate.config import EndpointTeacher, LabConfig, ModelTeacher, ServeConfig
 from imitate.hashing import cache_folder
 from imitate.models import ModelRef, choose_dtype, load_tokenizer, resolve_model
 
-__all__ = ["open_endpoint", "open_teacher"]
+__all__ = ["open_endpoint", "open_teacher", "teacher_key"]
 
 
 def open_endpoint(
@@ -58,13 +58,18 @@ def open_teacher(
 
     place = hashlib.sha256(teacher.url.encode()).hexdigest()[:16]
     return OpenAIEndpoint(
-        Server(teacher.url, _key_of(teacher)),
+        Server(teacher.url, teacher_key(teacher)),
         {BASE: teacher.model},
         cache=cache_folder() / "answers" / place,
     )
 
 
-def _key_of(teacher: EndpointTeacher) -> str | None:
+def teacher_key(teacher: EndpointTeacher) -> str | None:
+    """Return the key to a teacher's server, from the environment variable that the config names.
+
+    Raises:
+        ConfigError: The variable is not set.
+    """
     name = teacher.api_key_env
     if name is None:
         return None
