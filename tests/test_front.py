@@ -181,7 +181,7 @@ def test_a_request_has_a_largest_size(front: Front, serve: Serve) -> None:
     assert server.requests == []
 
 
-@pytest.mark.parametrize("given", [None, "Bearer wrong", f"Bearer {FRONT_KEY} ", FRONT_KEY, "é"])
+@pytest.mark.parametrize("given", [None, "Bearer wrong", f"Bearer {FRONT_KEY}x", FRONT_KEY, "é"])
 def test_without_the_key_nothing_is_told(front: Front, serve: Serve, given: str | None) -> None:
     server = serve(echoing)
     client = front({ARM: upstream(server)})
