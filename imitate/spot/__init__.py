@@ -14,6 +14,7 @@ from evals.errors import RunError
 from evals.server import Server, checked_url
 from imitate.config import OutputsTeacher
 from imitate.configfile import load_config
+from imitate.plan import TEACHER
 from imitate.served import read_served_run
 from imitate.servefile import find_running
 from imitate.serving import key_from_environment
@@ -59,14 +60,17 @@ def _speakers(run: Path, url: str | None) -> Iterator[list[Speaker]]:
         yield [*running_speakers(Server(running.url, running.key)), *_recorded(run)]
     else:
         served = read_served_run(run, runs=Path("runs"))
+        recorded = _recorded(run)
         _say(
             f"no endpoint runs (imitate serve {run} starts one): answers come whole, from this "
             "process, one arm after another"
         )
-        for name, reason in served.left_out.items():
-            _say(f"{name}: {reason}")
+        for arm in served.plan.arms:
+            reason = served.why_not(arm)
+            if reason and not arm.control and not (recorded and arm.name == TEACHER):
+                _say(f"{arm.name}: {reason}")
         with in_process_speakers(served) as speakers:
-            yield [*speakers, *_recorded(run)]
+            yield [*speakers, *recorded]
 
 
 def _recorded(run: Path) -> list[Speaker]:

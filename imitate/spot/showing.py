@@ -33,17 +33,18 @@ def watched(console: Console) -> Iterator[Show]:
         yield _one_after_another(console)
         return
     latest: list[Answer] = []
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+    try:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
 
-        def show(answers: Sequence[Answer]) -> None:
-            latest[:] = answers
-            live.update(side_by_side(answers, console, height=console.height - 1), refresh=True)
+            def show(answers: Sequence[Answer]) -> None:
+                latest[:] = answers
+                growing = side_by_side(answers, console, height=console.height - 1)
+                live.update(growing, refresh=True)
 
-        try:
             yield show
-        finally:
-            live.update(Text(), refresh=True)
-    console.print(side_by_side(latest, console))
+    finally:
+        if latest:
+            console.print(side_by_side(latest, console))
 
 
 def side_by_side(
@@ -90,7 +91,7 @@ def _framed(answer: Answer, body: Text, n_lines: int) -> Panel:
 
 def _body(answer: Answer, console: Console, width: int, most: int | None) -> Text:
     """Return an answer broken into lines, of which the last `most` are kept."""
-    text = Text(printable(answer.text).rstrip())
+    text = Text(printable(answer.text).strip())
     if answer.state is State.FAILED:
         text.append(("\n" if text else "") + printable(answer.note), style="red")
     text.expand_tabs(4)
@@ -120,7 +121,7 @@ def _one_after_another(console: Console) -> Show:
             n_shown += 1
             kind = f" ({answer.kind})" if answer.kind not in {"", answer.arm} else ""
             console.print(Text(printable(f"== {answer.arm}{kind}")), soft_wrap=True)
-            told = [answer.text.rstrip()] if answer.text else []
+            told = [answer.text.strip()] if answer.text else []
             if answer.note:
                 word = "failed: " if answer.state is State.FAILED else ""
                 told.append(f"[{word}{answer.note}]")
