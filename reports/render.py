@@ -85,7 +85,7 @@ def write_report(
     if n_excerpts is not None:
         run = outputs.excerpts(run, n_excerpts)
     is_excerpt = n_excerpts is not None
-    spot = None if is_excerpt else spot_panel(run_dir, run.results)  # published, it reaches nobody
+    spot = None if is_excerpt else spot_panel(run.results)  # published, it reaches nobody
     report = _report(run, spot, is_excerpt=is_excerpt)
     folder = out_dir or run_dir
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from reports.reading import lead_imitator, shown_arm
@@ -33,14 +32,15 @@ class SpotPanel:
     others: tuple[SpotArm, ...]
 
 
-def spot_panel(run_dir: Path, results: Entry) -> SpotPanel | None:
+def spot_panel(results: Entry) -> SpotPanel | None:
     """Return the panel of a run, None where the run names no arms.
 
     Ticked are the imitator that stands for the run, its base and the teacher.
     """
     lead = lead_imitator(results)
     chosen = {"teacher", *((lead["base"], shown_arm(results, lead)) if lead else ())}
-    arms, others = [], []
+    arms: list[SpotArm] = []
+    others: list[SpotArm] = []
     for entry in results.get("arms") or []:
         if entry.get("control"):
             continue  # what trains nothing has no model of its own
@@ -50,7 +50,8 @@ def spot_panel(run_dir: Path, results: Entry) -> SpotPanel | None:
         (arms if is_main else others).append(arm)
     if not arms:
         return None
-    folder = shlex.quote(str(run_dir))
+    paths = (results.get("timing") or {}).get("paths") or {}
+    folder = shlex.quote(paths.get("run") or f"runs/{results.get('name') or 'NAME'}")
     return SpotPanel(
         serve_command=f"imitate serve {folder}",
         ask_command=f'imitate spot {folder} "your prompt"',
