@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,6 +40,18 @@ Script = Callable[[Body, int], Reply]
 """A request's body and its number from 0 -> the reply."""
 
 
+class QuietHandler(BaseHTTPRequestHandler):
+    """Logs nothing; clients may leave at any time."""
+
+    def handle(self) -> None:
+        """Answer the requests of one connection."""
+        with contextlib.suppress(ConnectionError):
+            super().handle()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
 class FakeServer:
     """Answers by script; keeps the requests."""
 
@@ -48,7 +61,7 @@ class FakeServer:
         lock = threading.Lock()
         fake = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
@@ -86,9 +99,6 @@ class FakeServer:
                 self.wfile.write(content)
                 if reply.claims:
                     self.close_connection = True
-
-            def log_message(self, *_: Any) -> None:
-                pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True

@@ -449,6 +449,7 @@ def test_policy_lets_nothing_load_and_names_style_and_script_by_hash(
     policy = attributes["content"] or ""
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
+    assert "connect-src 'self' http://127.0.0.1:*;" in policy
     for element in ("style", "script"):
         content = re.search(rf"<{element}>(.*?)</{element}>", page, flags=re.DOTALL)
         assert content is not None

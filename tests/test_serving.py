@@ -17,7 +17,7 @@ import pytest
 from fakeserver import KEY, Reply, Serve, chat_events, echoing
 from test_spot import write_config
 
-from evals.errors import ConfigError
+from evals.errors import ConfigError, MissingExtraError
 from imitate.cli import main
 from imitate.served import kind_of, read_served_run
 from imitate.servefile import SERVE_FILE, announced
@@ -160,6 +160,19 @@ def test_a_wrong_key_or_port_is_told(
     with pytest.raises(SystemExit):
         main(["serve", str(folder), "--port", "70000"])
     assert "a whole number from 0 to 65535, got 70000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["starlette.applications", "uvicorn"])
+def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    from imitate.front import build_app, serve_front
+
+    monkeypatch.setitem(sys.modules, missing, None)
+    with (
+        pytest.raises(MissingExtraError, match="`imitate serve` needs the extra `vllm`") as error,
+        serve_front(build_app({}, key="key"), 0),
+    ):
+        pass
+    assert error.value.hint == "pip install 'imitation-gap[vllm]'"
 
 
 def test_a_teacher_behind_an_endpoint_needs_its_key(

@@ -86,7 +86,7 @@
         status.textContent = seconds();
       }
       if (!reason) throw new Error("The answer broke off.");
-      text.textContent = text.textContent.trimEnd();
+      text.textContent = text.textContent.trim();
       status.textContent = seconds() + (reason === "length" ? ", cut off" : "");
       return true;
     } catch (error) {
