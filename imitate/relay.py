@@ -26,6 +26,7 @@ __all__ = ["Relay", "Upstream", "error_response", "json_response", "open_relay"]
 MAX_BODY_BYTES = 1_000_000
 FIRST_TOKEN_S = 600  # a large model on a busy CPU; the connection itself is refused sooner
 CONNECT_S = 10
+EVENT_STREAM = "text/event-stream"
 LIMIT_NAMES = {"max_tokens": "max_completion_tokens"}
 """Newer models of some hosts take the token limit under its other name only."""
 
@@ -68,10 +69,7 @@ class Relay:
         raw = await _read_body(request)
         if raw is None:
             return error_response(413, f"a request may have {MAX_BODY_BYTES:,} bytes", "too_large")
-        try:
-            body = json.loads(raw)
-        except (ValueError, RecursionError):
-            body = None
+        body = _parsed(raw.decode("utf-8", errors="replace"))
         if not isinstance(body, dict):
             return error_response(400, "a request is a JSON object", "not_json")
         arm = body.get("model")
@@ -95,10 +93,12 @@ class Relay:
             return error_response(
                 502, f"the server of `{arm}` does not answer: {_kind(error)}", "upstream"
             )
-        if response.status_code == 200 and body.get("stream"):
+        if response.headers.get("content-type", "").startswith(EVENT_STREAM):
             from starlette.responses import StreamingResponse
 
-            return StreamingResponse(_renamed(response, arm), media_type="text/event-stream")
+            return StreamingResponse(
+                _renamed(response, arm, upstream), response.status_code, media_type=EVENT_STREAM
+            )
         return await _whole(response, arm, upstream)
 
     async def _send(self, upstream: Upstream, path: str, body: dict[str, Any]) -> httpx2.Response:
@@ -110,11 +110,13 @@ class Relay:
         return await client.send(request, stream=True)
 
 
-async def _renamed(response: httpx2.Response, arm: str) -> AsyncIterator[bytes]:
+async def _renamed(response: httpx2.Response, arm: str, upstream: Upstream) -> AsyncIterator[bytes]:
     """Yield a server's events under the arm's name; one that breaks off ends in an error."""
     try:
         async for data in read_events(response.aiter_bytes()):
-            yield format_event(_under_name(data, arm))
+            told = _without_key(data, upstream)
+            event = _parsed(told)
+            yield format_event(_under_name(event, arm) if isinstance(event, dict) else told)
     except httpx2.HTTPError as error:
         message = f"the server of `{arm}` broke off: {_kind(error)}"
         yield format_event({"error": {"message": message, "type": "upstream", "code": 502}})
@@ -123,18 +125,10 @@ async def _renamed(response: httpx2.Response, arm: str) -> AsyncIterator[bytes]:
         await response.aclose()
 
 
-def _under_name(data: str, arm: str) -> str | dict[str, Any]:
-    try:
-        event = json.loads(data)
-    except (ValueError, RecursionError):
-        return data.replace("\n", " ")
-    return event | {"model": arm} if isinstance(event, dict) and "model" in event else event
-
-
 async def _whole(response: httpx2.Response, arm: str, upstream: Upstream) -> Response:
-    """Return a reply that is not streamed, or an error's, without the server's key in it."""
+    """Return a reply that is not streamed, or an error's."""
     try:
-        text = (await response.aread()).decode("utf-8", errors="replace")
+        raw = await response.aread()
     except httpx2.HTTPError as error:
         return error_response(502, f"the server of `{arm}` broke off: {_kind(error)}", "upstream")
     finally:
@@ -143,22 +137,30 @@ async def _whole(response: httpx2.Response, arm: str, upstream: Upstream) -> Res
         return error_response(
             502, f"the server of `{arm}` refuses the key that it was given", "upstream"
         )
-    if upstream.api_key:
-        text = text.replace(upstream.api_key, "[key]")
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        content = None
+    text = _without_key(raw.decode("utf-8", errors="replace"), upstream)
+    content = _parsed(text)
     if not isinstance(content, dict):
         told = f"{response.status_code}: {' '.join(text.split())[:300]}"
         return error_response(
             502, f"the server of `{arm}` replied no JSON object, {told}", "upstream"
         )
-    return json_response(_under_name_if_named(content, arm), response.status_code)
+    return json_response(_under_name(content, arm), response.status_code)
 
 
-def _under_name_if_named(content: dict[str, Any], arm: str) -> dict[str, Any]:
+def _parsed(text: str) -> Any:
+    """Return what JSON says, None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _under_name(content: dict[str, Any], arm: str) -> dict[str, Any]:
     return content | {"model": arm} if "model" in content else content
+
+
+def _without_key(text: str, upstream: Upstream) -> str:
+    return text.replace(upstream.api_key, "[key]") if upstream.api_key else text
 
 
 async def _read_body(request: Request) -> bytes | None:

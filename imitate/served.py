@@ -94,6 +94,8 @@ def read_served_run(path: Path, overrides: Sequence[str] = (), *, runs: Path) ->
         config_path, folder = path / "config.yaml", path
         if not config_path.is_file():
             raise UserError(f"no run in `{path}`", hint="give the folder of a run, or a config")
+        if overrides:
+            raise UserError("`--set` goes with a config, not with a run that has its own")
         plan = build_plan(load_config(config_path))
         return ServedRun(folder, plan, _trained(plan, folder, _recorded_fingerprints(folder)))
     config = load_config(path, overrides)

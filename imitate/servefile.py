@@ -41,7 +41,7 @@ def find_running(folder: Path) -> RunningEndpoint | None:
     path = folder / SERVE_FILE
     try:
         noted = RunningEndpoint(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    except OSError:  # there is none, or it is somebody else's
         return None
     except (ValueError, TypeError):
         noted = None

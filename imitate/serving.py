@@ -19,8 +19,7 @@ from rich.table import Table
 from evals.errors import UserError
 from evals.server import checked_key
 from imitate.front import build_app, serve_front
-from imitate.plan import Arm
-from imitate.plan.cells import TEACHER
+from imitate.plan import TEACHER, Arm
 from imitate.relay import Upstream
 from imitate.served import ServedRun, read_served_run
 from imitate.servefile import announced, check_unserved

@@ -40,6 +40,6 @@ async def read_events(pieces: AsyncIterable[bytes]) -> AsyncIterator[str]:
 
 
 def format_event(data: dict[str, Any] | str) -> bytes:
-    """Return an event with a JSON object, or with text of one line, as its data."""
+    """Return an event with a JSON object, or with text, as its data."""
     text = data if isinstance(data, str) else json.dumps(data, separators=(",", ":"))
-    return f"data: {text}\n\n".encode()
+    return "".join(f"data: {line}\n" for line in text.split("\n")).encode() + b"\n"

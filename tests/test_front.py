@@ -122,6 +122,23 @@ def test_a_server_that_is_down_is_told(front: Front) -> None:
     assert message(reply) == f"the server of `{ARM}` does not answer: it cannot be reached"
 
 
+def test_a_server_that_does_not_stream_is_passed_on_whole(front: Front, serve: Serve) -> None:
+    client = front({ARM: upstream(serve(lambda *_: answer("all of it")))})
+    reply = client.post("/v1/chat/completions", json=ASK | {"stream": True})
+    assert reply.json()["choices"][0]["text"] == "all of it"
+
+
+def test_a_streamed_error_is_told_without_the_key(front: Front, serve: Serve) -> None:
+    error = event({"error": {"message": f"you sent {KEY}"}})
+    client = front(
+        {ARM: upstream(serve(lambda *_: Reply(pieces=[error, event(b"no\ndata: json")])))}
+    )
+    reply = client.post("/v1/chat/completions", json=ASK | {"stream": True})
+    assert reply.text == (
+        'data: {"error":{"message":"you sent [key]"}}\n\ndata: no\ndata: json\n\n'
+    )
+
+
 def test_what_a_server_says_goes_on_without_its_key(front: Front, serve: Serve) -> None:
     refusal = Reply({"error": {"message": f"too long; you sent {KEY}"}}, 400)
     client = front({ARM: upstream(serve(lambda *_: refusal))})

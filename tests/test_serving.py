@@ -129,7 +129,13 @@ def test_a_config_is_served_as_its_run(serve: Serve, tmp_path: Path) -> None:
     assert "teacher" not in text
 
 
-def test_one_base_and_no_teacher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_has_its_own_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_config(tmp_path / "run")
+    assert main(["serve", str(folder), "--set", "seed=1"]) == 2
+    assert "`--set` goes with a config" in capsys.readouterr().err
+
+
+def test_an_unknown_base_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_config(tmp_path / "run")
     assert main(["serve", str(folder), "--base", "huge"]) == 2
     captured = capsys.readouterr().err
