@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from evals.errors import EndpointError
+
 __all__ = [
     "BASE",
     "Endpoint",
@@ -21,6 +23,7 @@ __all__ = [
     "Progress",
     "Sampling",
     "TokenLogprobs",
+    "require_scored",
 ]
 
 BASE = "base"
@@ -59,18 +62,36 @@ class TokenLogprobs:
     """Log-probabilities of a continuation's tokens, given its context.
 
     `logprobs` (T,) are natural logarithms, float32 logits reduced in float64; `starts` (T,) are the
-    character offsets of the tokens in the continuation; `is_greedy` says whether each token was the
-    most likely one at its place.
+    character offsets of the tokens in the continuation; `is_top` (T,) says of each token whether it
+    was the likeliest at its place. Of a call that failed, `error` says why and the rest is empty.
     """
 
     logprobs: NDArray[np.float64]
     starts: NDArray[np.int64]
-    is_greedy: bool
+    is_top: NDArray[np.bool_]
+    error: str = ""
 
     @property
     def total(self) -> float:
-        """Log-probability of the whole continuation, in nats."""
-        return float(self.logprobs.sum())
+        """Log-probability of the whole continuation, in nats; NaN of a call that failed."""
+        return float("nan") if self.error else float(self.logprobs.sum())
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether every token was the likeliest at its place: greedy decoding would say it."""
+        return bool(self.is_top.all()) and not self.error
+
+
+def require_scored(found: Sequence[TokenLogprobs]) -> Sequence[TokenLogprobs]:
+    """Return the scores of texts, for whoever needs every one of them.
+
+    Raises:
+        EndpointError: A call failed.
+    """
+    errors = [one.error for one in found if one.error]
+    if errors:
+        raise EndpointError(f"{len(errors)} of {len(found)} texts were not scored: {errors[0]}")
+    return found
 
 
 class Endpoint(Protocol):
@@ -106,5 +127,8 @@ class Endpoint(Protocol):
         *,
         progress: Progress | None = None,
     ) -> list[TokenLogprobs]:
-        """Return the log-probabilities of each (context, continuation)'s continuation tokens."""
+        """Return the log-probabilities of each (context, continuation)'s continuation tokens.
+
+        A call that failed for good is a failed `TokenLogprobs`.
+        """
         ...

@@ -3,9 +3,12 @@
 A remote server keeps its chat template to itself, so a chat travels as its messages: in a prompt it
 is written as JSON behind `CHAT_MARK`, two control characters around a word, with which no text
 begins. Prompts so marked go to `/chat/completions`, all others as they are to `/completions`.
+Whoever holds the server's tokenizer may send token ids instead, which leaves nothing to the
+server's own reading of a text.
 
 Sources: OpenAI API reference, "Create chat completion" and "Create completion (legacy)"; vLLM's
-server follows both. `echo` with `logprobs` is of the second, and few hosted servers still take it.
+server follows both. `echo` with `logprobs` is of the second, and few hosted servers still take it;
+`prompt_logprobs` and `stop_token_ids` are vLLM's own.
 """
 
 from __future__ import annotations
@@ -27,15 +30,19 @@ __all__ = [
     "is_refusal",
     "read_generation",
     "read_logprobs",
+    "read_token_logprobs",
+    "read_tokens",
     "read_usage",
     "render_messages",
     "request_generation",
     "request_logprobs",
+    "request_token_logprobs",
+    "request_tokens",
 ]
 
 CHAT_MARK = "\x02chat\x03"
 
-_KEY_VERSION = 1
+_KEY_VERSION = 2
 """Part of every digest: raise it where the same reply is read differently."""
 
 _BYTES_PER_TOKEN = 3
@@ -57,12 +64,19 @@ _FINISH_REASONS = {
 class Request:
     """What is asked: a path below the server's URL, and the JSON body for it.
 
-    `continuation` is the end of the prompt that is to be scored; empty where an answer is wanted.
+    Where the end of the prompt is to be scored, `continuation` is its text, or `starts` the offsets
+    of its tokens; both are empty where an answer is wanted.
     """
 
     path: str
     body: dict[str, Any]
     continuation: str = ""
+    starts: tuple[int, ...] = ()
+
+    @property
+    def is_scoring(self) -> bool:
+        """Whether a given text is scored, and no answer wanted."""
+        return bool(self.continuation or self.starts)
 
     @property
     def model(self) -> str:
@@ -72,14 +86,16 @@ class Request:
     @property
     def digest(self) -> str:
         """Identity of the request: all that decides its answer, whichever host gives it."""
-        text = json.dumps([_KEY_VERSION, self.path, self.body, self.continuation], sort_keys=True)
+        asked = [_KEY_VERSION, self.path, self.body, self.continuation, self.starts]
+        text = json.dumps(asked, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def at_most(self) -> Usage:
         """Tokens that it may take: the prompt by estimate, the answer by its limit."""
         prompt = self.body.get("prompt") or json.dumps(self.body.get("messages"))
-        return Usage(_estimate_tokens(prompt), int(self.body["max_tokens"]))
+        n_prompt = _estimate_tokens(prompt) if isinstance(prompt, str) else len(prompt)
+        return Usage(n_prompt, int(self.body["max_tokens"]))
 
 
 def render_messages(messages: Sequence[Message]) -> str:
@@ -139,6 +155,35 @@ def request_logprobs(model: str, context: str, continuation: str) -> Request:
     return Request("/completions", body, continuation)
 
 
+def request_tokens(
+    model: str, ids: Sequence[int], sampling: Sampling, stop_ids: Sequence[int]
+) -> Request:
+    """Return the request for one answer to a prompt of token ids; `stop_ids` end it as well."""
+    body: dict[str, Any] = {
+        "model": model,
+        "prompt": list(ids),
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "seed": sampling.seed,
+        "stop_token_ids": list(stop_ids),
+        "return_token_ids": True,
+    }
+    return Request("/completions", body | ({"stop": list(sampling.stop)} if sampling.stop else {}))
+
+
+def request_token_logprobs(model: str, ids: Sequence[int], starts: Sequence[int]) -> Request:
+    """Return the request for the log-probabilities of a prompt's last `len(starts)` tokens."""
+    body = {
+        "model": model,
+        "prompt": list(ids),
+        "max_tokens": 1,
+        "temperature": 0.0,
+        "prompt_logprobs": 1,
+    }
+    return Request("/completions", body, starts=tuple(starts))
+
+
 def read_generation(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a `Generation`.
 
@@ -176,8 +221,38 @@ def read_logprobs(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
             "the server gave no log-probability for every token; "
             "the first token of a text has none, so a context is needed"
         )
-    is_greedy = all(one >= max(top.values()) for one, top in zip(logprobs, best, strict=True))
-    return {"logprobs": logprobs, "starts": starts, "is_greedy": is_greedy}
+    is_top = [one >= max(top.values()) for one, top in zip(logprobs, best, strict=True)]
+    return {"logprobs": logprobs, "starts": starts, "is_top": is_top}
+
+
+def read_tokens(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `Generation`, and `ids`: the answer's tokens, as vLLM tells them."""
+    ids = _choice(reply).get("token_ids")
+    return read_generation(request, reply) | {"ids": ids if isinstance(ids, list) else None}
+
+
+def read_token_logprobs(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `TokenLogprobs`, as lists.
+
+    Raises:
+        EndpointError: The server does not score prompts of token ids.
+    """
+    n_scored = len(request.starts)
+    scored = _choice(reply).get("prompt_logprobs")
+    columns = scored[-n_scored:] if isinstance(scored, list) else []
+    ids = request.body["prompt"][-n_scored:]
+    told = [
+        found.get(str(one), {}) if isinstance(found, dict) else {}
+        for one, found in zip(ids, columns, strict=False)
+    ]
+    logprobs = [one.get("logprob") for one in told]
+    if len(logprobs) != n_scored or not all(isinstance(one, float | int) for one in logprobs):
+        raise EndpointError(
+            "the server gave no log-probability for every token: it must be one of vLLM's, which "
+            "take token ids and `prompt_logprobs`"
+        )
+    is_top = [one.get("rank") == 1 for one in told]
+    return {"logprobs": logprobs, "starts": list(request.starts), "is_top": is_top}
 
 
 def read_usage(request: Request, reply: dict[str, Any]) -> Usage:

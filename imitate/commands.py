@@ -75,7 +75,7 @@ def run(
         _set_aside(folder)
         _write_plan(folder, config, plan)
         with open_bars(sum(map(work_of, plan.cells)), quiet=quiet) as bars:
-            finished = execute_plan(plan, store, bars=bars, force=force)
+            finished = execute_plan(plan, store, bars=bars, force=force, logs=folder / "logs")
         results = _results(plan, finished, config_path, overrides)
         results["timing"] = _timing(finished, started, time.perf_counter() - clock, folder)
         _write_json(folder / "results.json", results)
@@ -131,7 +131,9 @@ def data(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: bool
     folder = runs / config.name
     with _claimed(folder):
         with open_bars(sum(map(work_of, cells)), quiet=quiet) as bars:
-            finished = execute_plan(partial, Store(runs / ".store"), bars=bars)
+            finished = execute_plan(
+                partial, Store(runs / ".store"), bars=bars, logs=folder / "logs"
+            )
         cards = {}
         for mix in config.mixes:
             made = finished.cells[f"data/{mix}"].folder

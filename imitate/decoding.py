@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from evals.endpoint import Sampling
 from imitate.network import Network, fill
+from imitate.tokens import answer_text
 
 __all__ = ["Answer", "StopRule", "batches_within", "decode"]
 
@@ -58,9 +59,7 @@ class StopRule:
 
     def text_of(self, ids: Sequence[int]) -> str:
         """Return an answer's text up to its first stop text, without special tokens."""
-        text = self._tokenizer.decode(list(ids), skip_special_tokens=True)
-        ends = [text.index(stop) for stop in self._stop if stop in text]
-        return str(text[: min(ends)] if ends else text)
+        return answer_text(self._tokenizer, ids, self._stop)
 
 
 def decode(

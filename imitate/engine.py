@@ -21,7 +21,7 @@ from imitate.decoding import Answer, StopRule, decode
 from imitate.models import ModelRef, load_model
 from imitate.network import Network
 from imitate.scoring import score
-from imitate.tokens import encode, encode_pair, render_chat, stop_ids
+from imitate.tokens import encode, encode_pair, render_chat, stop_ids, too_long
 
 __all__ = ["Engine"]
 
@@ -100,7 +100,7 @@ class Engine:
         return [
             _generation(by_index[index], rule)
             if index in by_index
-            else _too_long(len(encoded[index]), network.max_length)
+            else too_long(len(encoded[index]), network.max_length)
             for index in range(len(prompts))
         ]
 
@@ -123,7 +123,7 @@ class Engine:
                 )
         found = score(network, encoded, batch_tokens=self._batch_tokens, progress=progress)
         return [
-            TokenLogprobs(one.logprobs, np.array(pair.starts, dtype=np.int64), one.is_greedy)
+            TokenLogprobs(one.logprobs, np.array(pair.starts, dtype=np.int64), one.is_top)
             for one, pair in zip(found, encoded, strict=True)
         ]
 
@@ -173,8 +173,3 @@ class Engine:
 def _generation(answer: Answer, rule: StopRule) -> Generation:
     reason = "stop" if answer.is_stopped else "length"
     return Generation(rule.text_of(answer.ids), len(answer.ids), reason)
-
-
-def _too_long(n_tokens: int, max_length: int) -> Generation:
-    error = f"a prompt of {n_tokens} tokens leaves no room in a context of {max_length}"
-    return Generation("", 0, "error", error)

@@ -32,6 +32,7 @@ __all__ = [
     "ModelKind",
     "ModelRef",
     "choose_dtype",
+    "context_length",
     "count_parameters",
     "fetch_packaged",
     "load_model",
@@ -190,6 +191,14 @@ def parameter_count(ref: ModelRef) -> int:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def context_length(ref: ModelRef) -> int:
+    """Return the longest text that a checkpoint's positions hold, in tokens."""
+    from transformers import AutoConfig
+
+    config = _load(ref, AutoConfig).get_text_config()
+    return int(config.max_position_embeddings)
 
 
 def count_parameters(ref: ModelRef) -> int | None:

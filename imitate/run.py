@@ -151,13 +151,23 @@ class Finished:
         return sum(timing.reused for timing in self.timings)
 
 
-def execute_plan(plan: Plan, store: Store, *, bars: Bars, force: Sequence[str] = ()) -> Finished:
-    """Return every cell of the plan, finished; cells of the stages in `force` are made anew."""
+def execute_plan(
+    plan: Plan, store: Store, *, bars: Bars, force: Sequence[str] = (), logs: Path = Path("logs")
+) -> Finished:
+    """Return every cell of the plan, finished.
+
+    Args:
+        plan: What to do.
+        store: Where finished cells lie.
+        bars: Progress.
+        force: Stages whose cells are made anew.
+        logs: Folder for what model servers print.
+    """
     done: dict[str, FinishedCell] = {}
     keys: dict[str, str] = {}
     timings: list[CellTiming] = []
     remade: set[str] = set()
-    with Endpoints(plan, done) as endpoints:
+    with Endpoints(plan, done, logs) as endpoints:
         for cell in plan.cells:
             key = cell_fingerprint(cell, done, plan.config.lab)
             is_forced = cell.stage in force and key not in remade
@@ -268,9 +278,10 @@ def resolved_params(cell: Cell, done: dict[str, FinishedCell]) -> dict[str, Any]
 class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
     """The one endpoint that is open, opened by group and on demand."""
 
-    def __init__(self, plan: Plan, done: dict[str, FinishedCell]) -> None:
+    def __init__(self, plan: Plan, done: dict[str, FinishedCell], logs: Path) -> None:
         self.plan = plan
         self.done = done
+        self.logs = logs
         self._stack = contextlib.ExitStack()
         self._group: str | None = None
         self._endpoint: Endpoint | None = None
@@ -299,7 +310,7 @@ class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
             from imitate.serve import open_teacher
 
             assert isinstance(config.teacher, ModelTeacher | EndpointTeacher), config.teacher
-            return open_teacher(config.teacher, config.serve, config.lab)
+            return open_teacher(config.teacher, config.serve, config.lab, logs=self.logs)
         base = next(base for base in config.bases if base.name == group)
         adapters = {
             cell.name: self.done[cell.name].folder / "adapter"
@@ -307,7 +318,14 @@ class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
             if cell.stage is Stage.TRAIN and cell.group == group and cell.name in self.done
         }
         ref = resolve_model(base.model, config.lab)
-        return open_endpoint(config.serve, ref, adapters, chat_template=base.chat_template)
+        return open_endpoint(
+            config.serve,
+            ref,
+            adapters,
+            name=base.name,
+            chat_template=base.chat_template,
+            logs=self.logs,
+        )
 
 
 def _compute(

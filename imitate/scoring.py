@@ -27,10 +27,10 @@ LOGITS_PER_CHUNK = 2**24
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """Log-probabilities (T,) of a continuation in nats; whether all its tokens are likeliest."""
+    """Log-probabilities (T,) of a continuation in nats; whether each token is the likeliest."""
 
     logprobs: NDArray[np.float64]
-    is_greedy: bool
+    is_top: NDArray[np.bool_]
 
 
 def score(
@@ -145,5 +145,5 @@ def _gather(
     found = {}
     for index, chosen in by_owner.items():
         assert len(chosen) == len(pairs[index].continuation), (index, chosen)
-        found[index] = Scored(logprobs[chosen], bool(is_top[chosen].all()))
+        found[index] = Scored(logprobs[chosen], is_top[chosen])
     return found

@@ -1,24 +1,24 @@
 """A base and its adapters -> an open `Endpoint`, closed when the block ends.
 
-Each backend is one function here: it opens, yields and releases. Today there is one, in process.
+Each backend is one context manager: it opens, yields and releases. The in-process engine is bound
+here, servers of vLLM's in `imitate.vllm`.
 """
 
 from __future__ import annotations
 
 import gc
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from evals.endpoint import BASE, Endpoint
-from evals.errors import ConfigError
 from imitate.config import EndpointTeacher, LabConfig, ModelTeacher, ServeConfig
 from imitate.hashing import cache_folder
+from imitate.keys import key_from
 from imitate.models import ModelRef, choose_dtype, load_tokenizer, resolve_model
 
-__all__ = ["open_endpoint", "open_teacher", "teacher_key"]
+__all__ = ["open_endpoint", "open_teacher"]
 
 
 def open_endpoint(
@@ -26,20 +26,44 @@ def open_endpoint(
     ref: ModelRef,
     adapters: Mapping[str, Path],
     *,
+    name: str = BASE,
     chat_template: Path | None = None,
+    logs: Path = Path("logs"),
 ) -> AbstractContextManager[Endpoint]:
     """Return a context manager that serves a base and its adapters by name.
 
+    Args:
+        serve: Which backend, and how.
+        ref: The base's checkpoint.
+        adapters: Folder of each adapter, by the name under which it is asked.
+        name: What the config calls the base.
+        chat_template: Replaces the tokenizer's own.
+        logs: Folder for what a server of our own prints.
+
     Raises:
-        ModelError: The base or an adapter cannot be used; raised when the block is entered.
+        ModelError: The base or an adapter cannot be used; raised when the block is entered, as are
+            the errors of servers.
     """
     match serve.backend:
         case "transformers":
             return _in_process(serve, ref, adapters, chat_template)
+        case "vllm":
+            from imitate.vllm import open_vllm
+
+            log = logs / f"vllm-{name}.log"
+            return open_vllm(serve, ref, adapters, chat_template=chat_template, log=log)
+        case "endpoint":
+            from imitate.vllm import open_running
+
+            return open_running(serve, ref, adapters, base=name, chat_template=chat_template)
 
 
 def open_teacher(
-    teacher: ModelTeacher | EndpointTeacher, serve: ServeConfig, lab: LabConfig
+    teacher: ModelTeacher | EndpointTeacher,
+    serve: ServeConfig,
+    lab: LabConfig,
+    *,
+    logs: Path = Path("logs"),
 ) -> AbstractContextManager[Endpoint]:
     """Return a context manager that serves a teacher as an endpoint's base model.
 
@@ -52,33 +76,17 @@ def open_teacher(
         UserError: The server's URL or key cannot be used.
     """
     if isinstance(teacher, ModelTeacher):
-        return open_endpoint(serve, resolve_model(teacher.model, lab), {})
+        ref = resolve_model(teacher.model, lab)
+        return open_endpoint(serve, ref, {}, name="teacher", logs=logs)
     from evals.client import OpenAIEndpoint
     from evals.server import Server
 
     place = hashlib.sha256(teacher.url.encode()).hexdigest()[:16]
     return OpenAIEndpoint(
-        Server(teacher.url, teacher_key(teacher)),
+        Server(teacher.url, key_from(teacher.api_key_env, "teacher.api_key_env")),
         {BASE: teacher.model},
         cache=cache_folder() / "answers" / place,
     )
-
-
-def teacher_key(teacher: EndpointTeacher) -> str | None:
-    """Return the key to a teacher's server, from the environment variable that the config names.
-
-    Raises:
-        ConfigError: The variable is not set.
-    """
-    name = teacher.api_key_env
-    if name is None:
-        return None
-    if not os.environ.get(name, "").strip():
-        raise ConfigError(
-            f"`teacher.api_key_env` names `{name}`, an environment variable that is not set",
-            hint=f"export {name}=... before the run; the key itself never goes into a config",
-        )
-    return os.environ[name]
 
 
 @contextmanager

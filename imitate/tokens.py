@@ -10,13 +10,22 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from evals.endpoint import Message
+from evals.endpoint import Generation, Message
 from evals.errors import EndpointError, ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["EncodedPair", "encode", "encode_pair", "prefix_token_id", "render_chat", "stop_ids"]
+__all__ = [
+    "EncodedPair",
+    "answer_text",
+    "encode",
+    "encode_pair",
+    "prefix_token_id",
+    "render_chat",
+    "stop_ids",
+    "too_long",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +107,19 @@ def stop_ids(tokenizer: PreTrainedTokenizerBase, generation_config: Any) -> tupl
     if listed is not None:
         ids.update([listed] if isinstance(listed, int) else listed)
     return tuple(sorted(ids))
+
+
+def answer_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], stop: Sequence[str]) -> str:
+    """Return an answer's text up to its first stop text, without special tokens."""
+    text = str(tokenizer.decode(list(ids), skip_special_tokens=True))
+    ends = [text.index(one) for one in stop if one in text]
+    return text[: min(ends)] if ends else text
+
+
+def too_long(n_tokens: int, max_length: int) -> Generation:
+    """Return the failed answer to a prompt that fills the context."""
+    error = f"a prompt of {n_tokens} tokens leaves no room in a context of {max_length}"
+    return Generation("", 0, "error", error)
 
 
 def _encode_without_context(

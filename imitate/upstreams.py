@@ -13,10 +13,10 @@ from pathlib import Path
 from evals.errors import RunError
 from evals.server import checked_key, checked_url
 from imitate.config import BaseConfig, Config, EndpointTeacher, ModelTeacher
+from imitate.keys import key_from
 from imitate.plan import TEACHER, Arm
 from imitate.plan.arms import group_of
 from imitate.relay import Upstream
-from imitate.serve import teacher_key
 from imitate.served import ServedRun, kind_of
 
 __all__ = ["open_upstreams"]
@@ -61,8 +61,8 @@ def open_base(
 def _open_teacher(config: Config) -> Iterator[Mapping[str, Upstream]]:
     teacher = config.teacher
     if isinstance(teacher, EndpointTeacher):
-        url, key = checked_url(teacher.url), checked_key(teacher_key(teacher))
-        yield {TEACHER: Upstream(url, teacher.model, key)}
+        key = checked_key(key_from(teacher.api_key_env, "teacher.api_key_env"))
+        yield {TEACHER: Upstream(checked_url(teacher.url), teacher.model, key)}
         return
     assert isinstance(teacher, ModelTeacher), teacher
     alone = BaseConfig(name=TEACHER, model=teacher.model)

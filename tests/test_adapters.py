@@ -55,7 +55,8 @@ class LetterEndpoint:
             letters = np.array([-ord(c) / 50 for c in text[:: self.step]])
             noise = self.noise * rng.standard_normal(len(letters))
             starts = np.arange(0, len(text), self.step, dtype=np.int64)
-            scored.append(TokenLogprobs(letters + shift + noise, starts, is_greedy=shift == 0))
+            is_top = np.full(len(letters), shift == 0)
+            scored.append(TokenLogprobs(letters + shift + noise, starts, is_top))
         return scored
 
 

@@ -27,7 +27,7 @@ from fakeserver import (
     refusing,
 )
 
-from evals.endpoint import BASE, Endpoint, Generation, Sampling
+from evals.endpoint import BASE, Endpoint, Generation, Sampling, require_scored
 from evals.errors import ConfigError, EndpointError
 from evals.transport import CallPolicy
 from imitate.config import EndpointTeacher, LabConfig, ModelTeacher, ServeConfig
@@ -269,9 +269,13 @@ def test_chat_cannot_be_scored(serve: Serve) -> None:
     assert server.requests == []
 
 
-def test_failed_scoring_is_an_error(serve: Serve) -> None:
-    with pytest.raises(EndpointError, match="replied 400: too long"):
-        score(serve(lambda *_: refusing("too long", 400)), "a", "b")
+def test_failed_scoring_is_a_failed_record_and_no_zero(serve: Serve) -> None:
+    found = score(serve(lambda *_: refusing("too long", 400)), "a", "b")
+    assert "replied 400: too long" in found.error
+    assert np.isnan(found.total)
+    assert not found.is_greedy
+    with pytest.raises(EndpointError, match=r"1 of 1 texts were not scored: .*too long"):
+        require_scored([found])
 
 
 # --- a config's teacher ---------------------------------------------------------------------------
@@ -316,6 +320,9 @@ def test_key_variable_that_is_not_set_is_an_error(
 def test_teacher_that_is_a_model_runs_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
     monkeypatch.setattr("imitate.serve.resolve_model", lambda name, lab: f"ref of {name}")
-    monkeypatch.setattr("imitate.serve.open_endpoint", lambda *given: opened.append(given))
+    monkeypatch.setattr(
+        "imitate.serve.open_endpoint",
+        lambda *given, **named: opened.append((*given, named["name"])),
+    )
     open_teacher(ModelTeacher(kind="model", model="lab/teacher"), ServeConfig(), LabConfig())
-    assert opened == [(ServeConfig(), "ref of lab/teacher", {})]
+    assert opened == [(ServeConfig(), "ref of lab/teacher", {}, "teacher")]

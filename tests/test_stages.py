@@ -73,7 +73,9 @@ class Answering:
         found = []
         for _, text in pairs:
             logprobs = np.full(len(text), -1.0 + shift)
-            found.append(TokenLogprobs(logprobs, np.arange(len(text)), is_greedy=False))
+            found.append(
+                TokenLogprobs(logprobs, np.arange(len(text)), np.zeros(len(text), dtype=np.bool_))
+            )
         return found
 
 

@@ -25,9 +25,11 @@ from imitate.config.models import (
     OracleTeacher,
     OutputsTeacher,
     PublishedTeacher,
+    RunningServerConfig,
     ServeConfig,
     Teacher,
     TrainConfig,
+    VllmConfig,
 )
 from imitate.config.tasks import (
     AnalysisConfig,
@@ -64,10 +66,12 @@ __all__ = [
     "OracleTeacher",
     "OutputsTeacher",
     "PublishedTeacher",
+    "RunningServerConfig",
     "ServeConfig",
     "Source",
     "TableSource",
     "TaskConfig",
     "Teacher",
     "TrainConfig",
+    "VllmConfig",
 ]

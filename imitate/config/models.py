@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from imitate.config.section import Name, PositiveInt, Section, Share
 
@@ -18,9 +18,11 @@ __all__ = [
     "OutputsTeacher",
     "PublishedScore",
     "PublishedTeacher",
+    "RunningServerConfig",
     "ServeConfig",
     "Teacher",
     "TrainConfig",
+    "VllmConfig",
 ]
 
 
@@ -162,16 +164,73 @@ class TrainConfig(Section):
     """Further fields of `trl.SFTConfig`, passed through."""
 
 
+class VllmConfig(Section):
+    """A vLLM server for each base, with all its adapters, started and stopped by the run."""
+
+    max_model_len: PositiveInt | None = None
+    """Longest prompt and answer together, in tokens; the model's own where empty."""
+    max_loras: PositiveInt = 8
+    """Adapters that may act in one batch; further ones wait in main memory."""
+    kv_cache_gib: PositiveInt = 1
+    """Memory for keys and values on a CPU, in GiB."""
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Share of a GPU's memory that the server takes."""
+    tensor_parallel_size: PositiveInt = 1
+    """GPUs that share each layer."""
+    pipeline_parallel_size: PositiveInt = 1
+    """Groups of GPUs that share the layers among them."""
+    distributed_executor: Literal["mp", "ray"] | None = None
+    """What carries the workers over several GPUs or machines; vLLM's own choice where empty."""
+    start_timeout_s: PositiveInt = 600
+    """Longest wait for the server to answer, in seconds."""
+    max_restarts: int = Field(default=2, ge=0)
+    """Times that a server which died is started again."""
+    arguments: list[str] = []
+    """Further arguments of vLLM's server, such as `--enforce-eager`."""
+
+
+class RunningServerConfig(Section):
+    """vLLM servers that are there already, each with the same base, run by somebody else."""
+
+    urls: Annotated[list[str], Field(min_length=1)]
+    """Base URLs, such as `http://127.0.0.1:8000/v1`; requests take turns among them."""
+    models: dict[str, str] = {}
+    """The servers' name of each base, by the base's name here; the base's `model` where missing."""
+    api_key_env: str | None = None
+    """Environment variable that holds the key; the key itself never enters a config."""
+
+
 class ServeConfig(Section):
     """What runs the models for evaluation."""
 
-    backend: Literal["transformers"] = "transformers"
-    """`transformers`: in process."""
+    backend: Literal["transformers", "vllm", "endpoint"] = "transformers"
+    """`transformers`: in process; `vllm`: servers of our own; `endpoint`: servers already there."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Weights of base models; `auto` takes bfloat16 where the hardware computes in it."""
     batch_tokens: PositiveInt = 16_384
-    """Prompt and answer tokens of one batch at most."""
+    """Prompt and answer tokens of one batch at most; in process only."""
     merge_adapters: bool = True
-    """Merge each adapter into a copy in memory, checked against the unmerged one."""
+    """Merge each adapter into a copy in memory, checked against the unmerged; in process only."""
     shard_items: PositiveInt = 256
     """Items of one generation shard: what an interrupted run repeats at most."""
+    max_in_flight: PositiveInt = 64
+    """Requests under way at a time, with a server."""
+    vllm: VllmConfig = VllmConfig()
+    """How `backend: vllm` starts its servers."""
+    endpoint: RunningServerConfig | None = None
+    """Where the servers of `backend: endpoint` are."""
+
+    @model_validator(mode="after")
+    def _has_servers(self) -> ServeConfig:
+        if self.backend == "endpoint" and self.endpoint is None:
+            raise ValueError("`backend: endpoint` needs `endpoint.urls`")
+        return self
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """What of this decides an answer: where servers are and how they start does not."""
+        if self.backend == "transformers":
+            return self.model_dump(include={"backend", "dtype", "batch_tokens", "merge_adapters"})
+        parts: Any = {"backend": True, "dtype": True}
+        parts["vllm"] = {"max_model_len", "tensor_parallel_size", "pipeline_parallel_size"}
+        return self.model_dump(include=parts)

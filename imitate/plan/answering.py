@@ -158,7 +158,7 @@ def _answering(
         stage,
         name,
         RUN if is_free else group_of(arm),
-        params | {"serve": dump(config.serve, "shard_items")},
+        params | {"serve": config.serve.deciding},
         inputs=(*inputs, *((arm.trained_by,) if arm.trained_by else ())),
         models=models,
         files=files,

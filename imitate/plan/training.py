@@ -93,7 +93,7 @@ def memorise_cells(config: Config, base: str) -> Iterator[Cell]:
         params = {
             "amount": amount,
             "seed": config.seed,
-            "serve": dump(config.serve, "shard_items"),
+            "serve": config.serve.deciding,
         }
         yield Cell(
             Stage.MEMORISE,
@@ -119,7 +119,7 @@ def prove_cells(config: Config, base: str, arms: Iterable[Arm]) -> Iterator[Cell
             Stage.PROVE,
             f"prove/{trained_by.removeprefix('train/')}",
             base,
-            {"serve": dump(config.serve, "shard_items")},
+            {"serve": config.serve.deciding},
             inputs=(f"data/{mix_name}", trained_by),
             models=(base_config(config, base).model,),
             files=template_files(config, base),

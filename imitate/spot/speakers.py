@@ -15,10 +15,10 @@ from evals.endpoint import BASE, Generation, Message, Sampling
 from evals.errors import DataError, EndpointError, UserError
 from evals.server import Server, is_loopback
 from imitate.config import EndpointTeacher, OutputsTeacher
+from imitate.keys import key_from
 from imitate.plan import TEACHER, Arm, ArmKind
 from imitate.plan.arms import group_of
 from imitate.run import Endpoints
-from imitate.serve import teacher_key
 from imitate.served import ServedRun, kind_of
 from imitate.spot.stream import Piece, stream_chat
 
@@ -90,7 +90,9 @@ def recorded_teacher(teacher: OutputsTeacher) -> Speaker:
 @contextlib.contextmanager
 def in_process_speakers(run: ServedRun) -> Iterator[list[Speaker]]:
     """Yield the arms of a run, answered in this process: one model is open, one arm at a time."""
-    endpoints = Endpoints(run.plan, dict(run.trained))
+    serve = run.config.serve.model_copy(update={"backend": "transformers"})
+    plan = dataclasses.replace(run.plan, config=run.config.model_copy(update={"serve": serve}))
+    endpoints = Endpoints(plan, dict(run.trained), run.folder / "logs")
     queue = ThreadPoolExecutor(1, thread_name_prefix="models")
 
     def generate(arm: Arm, messages: Sequence[Message], sampling: Sampling) -> Generation:
@@ -122,5 +124,7 @@ def in_process_speakers(run: ServedRun) -> Iterator[list[Speaker]]:
 
 def _remote(teacher: EndpointTeacher) -> Ask:
     return functools.partial(
-        stream_chat, Server(teacher.url.rstrip("/"), teacher_key(teacher)), teacher.model
+        stream_chat,
+        Server(teacher.url.rstrip("/"), key_from(teacher.api_key_env, "teacher.api_key_env")),
+        teacher.model,
     )

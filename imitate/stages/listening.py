@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from evals.endpoint import require_scored
 from evals.errors import RecordError
 from evals.estimates import Estimate
 from evals.memorization import ScoredResponse, measure_memorization
@@ -147,8 +148,8 @@ def write_memorisation(cell: Cell, place: Workplace) -> None:
     responses = []
     for half, member, reference in zip(halves, adapters, reversed(adapters), strict=True):
         pairs = [response_pair(endpoint, example) for example in half]
-        own = endpoint.token_logprobs(member, pairs, progress=progress)
-        other = endpoint.token_logprobs(reference, pairs, progress=progress)
+        own = require_scored(endpoint.token_logprobs(member, pairs, progress=progress))
+        other = require_scored(endpoint.token_logprobs(reference, pairs, progress=progress))
         responses += [
             ScoredResponse(e.example_id, e.prompt, a, b, tuple(find_content(text, rules)))
             for e, (_, text), a, b in zip(half, pairs, own, other, strict=True)
