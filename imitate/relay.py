@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from evals.server import is_loopback
+from imitate.retelling import Decode, Retelling
 from imitate.sse import DONE, format_event, read_events
 
 if TYPE_CHECKING:
@@ -35,13 +36,17 @@ LIMIT_NAMES = {"max_tokens": "max_completion_tokens"}
 class Upstream:
     """Where an arm is served: a server's URL up to `/v1`, its key, its name for the arm.
 
-    `kind` says what the arm is: base, imitator, control, teacher.
+    `kind` says what the arm is: base, imitator, control, teacher. `defaults` are fields that its
+    server gets where a request leaves them out. With `decode`, a server of vLLM's is asked for
+    tokens, and its answers are spelled here.
     """
 
     url: str
     model: str
     api_key: str | None = dataclasses.field(default=None, repr=False)
     kind: str = ""
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    decode: Decode | None = None
 
 
 @contextlib.asynccontextmanager
@@ -83,7 +88,10 @@ class Relay:
 
     async def _forward(self, arm: str, path: str, body: dict[str, Any]) -> Response:
         upstream = self._arms[arm]
-        body = body | {"model": upstream.model}
+        body = {**upstream.defaults, **body, "model": upstream.model}
+        retelling = _retelling(upstream, body)
+        if retelling:
+            body["return_token_ids"] = True
         try:
             response = await self._send(upstream, path, body)
             if response.status_code == 400 and b"max_completion_tokens" in await response.aread():
@@ -97,9 +105,11 @@ class Relay:
             from starlette.responses import StreamingResponse
 
             return StreamingResponse(
-                _renamed(response, arm, upstream), response.status_code, media_type=EVENT_STREAM
+                _renamed(response, arm, upstream, retelling),
+                response.status_code,
+                media_type=EVENT_STREAM,
             )
-        return await _whole(response, arm, upstream)
+        return await _whole(response, arm, upstream, retelling)
 
     async def _send(self, upstream: Upstream, path: str, body: dict[str, Any]) -> httpx2.Response:
         client = self._near if is_loopback(upstream.url) else self._far
@@ -110,13 +120,18 @@ class Relay:
         return await client.send(request, stream=True)
 
 
-async def _renamed(response: httpx2.Response, arm: str, upstream: Upstream) -> AsyncIterator[bytes]:
+async def _renamed(
+    response: httpx2.Response, arm: str, upstream: Upstream, retelling: Retelling | None
+) -> AsyncIterator[bytes]:
     """Yield a server's events under the arm's name; one that breaks off ends in an error."""
     try:
         async for data in read_events(response.aiter_bytes()):
             told = _without_key(data, upstream)
             event = _parsed(told)
-            yield format_event(_under_name(event, arm) if isinstance(event, dict) else told)
+            if not isinstance(event, dict):
+                yield format_event(told)
+                continue
+            yield format_event(_under_name(retelling.event(event) if retelling else event, arm))
     except httpx2.HTTPError as error:
         message = f"the server of `{arm}` broke off: {_kind(error)}"
         yield format_event({"error": {"message": message, "type": "upstream", "code": 502}})
@@ -125,7 +140,9 @@ async def _renamed(response: httpx2.Response, arm: str, upstream: Upstream) -> A
         await response.aclose()
 
 
-async def _whole(response: httpx2.Response, arm: str, upstream: Upstream) -> Response:
+async def _whole(
+    response: httpx2.Response, arm: str, upstream: Upstream, retelling: Retelling | None
+) -> Response:
     """Return a reply that is not streamed, or an error's."""
     try:
         raw = await response.aread()
@@ -144,7 +161,16 @@ async def _whole(response: httpx2.Response, arm: str, upstream: Upstream) -> Res
         return error_response(
             502, f"the server of `{arm}` replied no JSON object, {told}", "upstream"
         )
+    if retelling:
+        content = retelling.whole(content)
     return json_response(_under_name(content, arm), response.status_code)
+
+
+def _retelling(upstream: Upstream, body: Mapping[str, Any]) -> Retelling | None:
+    """Return what spells an answer; None where its text is more or less than its tokens say."""
+    if upstream.decode is None or body.get("stop") or body.get("echo"):
+        return None
+    return Retelling(upstream.decode)
 
 
 def _parsed(text: str) -> Any:

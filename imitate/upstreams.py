@@ -6,18 +6,27 @@ In: a run and which of it is wanted. Out: where each arm is served, while the bl
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
-from evals.errors import RunError
+from evals.endpoint import BASE
 from evals.server import checked_key, checked_url
 from imitate.config import BaseConfig, Config, EndpointTeacher, ModelTeacher
 from imitate.keys import key_from
+from imitate.models import (
+    choose_dtype,
+    context_length,
+    generation_config,
+    load_tokenizer,
+    resolve_model,
+)
 from imitate.plan import TEACHER, Arm
 from imitate.plan.arms import group_of
 from imitate.relay import Upstream
 from imitate.served import ServedRun, kind_of
+from imitate.tokens import stop_ids
+from imitate.vllm import VllmServer
 
 __all__ = ["open_upstreams"]
 
@@ -29,36 +38,71 @@ def open_upstreams(run: ServedRun, arms: Sequence[Arm]) -> Iterator[Mapping[str,
     Raises:
         ImitateError: A server did not start; those before it are stopped.
     """
-    config = run.config
     wanted = {group_of(arm) for arm in arms}
+    config, logs = _shared_out(run.config, len(wanted)), run.folder / "logs"
     found: dict[str, Upstream] = {}
     with contextlib.ExitStack() as servers:
         for base in config.bases:
             if base.name in wanted:
-                opened = open_base(config, base, run.adapters(base.name))
+                opened = open_base(config, base, run.adapters(base.name), logs)
                 found |= servers.enter_context(opened)
         if TEACHER in wanted:
-            found |= servers.enter_context(_open_teacher(config))
+            found |= servers.enter_context(_open_teacher(config, logs))
         yield {
-            arm.name: Upstream(at.url, at.model, at.api_key, kind_of(config, arm))
+            arm.name: dataclasses.replace(found[arm.name], kind=kind_of(config, arm))
             for arm in arms
-            if (at := found[arm.name])
         }
 
 
-def open_base(
-    config: Config, base: BaseConfig, adapters: Mapping[str, Path]
-) -> AbstractContextManager[Mapping[str, Upstream]]:
-    """Serve a base under its name, and each adapter (a folder) under its arm's.
-
-    Raises:
-        RunError: Nothing here serves it.
-    """
-    raise RunError(f"no server of models is here to serve `{base.name}` and {len(adapters)} more")
+def _shared_out(config: Config, n_servers: int) -> Config:
+    """Return a config under which so many servers share one GPU's memory."""
+    share = config.serve.vllm.gpu_memory_utilization / n_servers
+    vllm = config.serve.vllm.model_copy(update={"gpu_memory_utilization": share})
+    serve = config.serve.model_copy(update={"vllm": vllm})
+    return config.model_copy(update={"serve": serve})
 
 
 @contextlib.contextmanager
-def _open_teacher(config: Config) -> Iterator[Mapping[str, Upstream]]:
+def open_base(
+    config: Config, base: BaseConfig, adapters: Mapping[str, Path], logs: Path
+) -> Iterator[Mapping[str, Upstream]]:
+    """Serve a base under its name, and each adapter (a folder) under its arm's, by vLLM.
+
+    Raises:
+        MissingExtraError: vLLM is not installed.
+        RunError: The server does not start.
+    """
+    ref = resolve_model(base.model, config.lab)
+    settings = config.serve.vllm
+    if base.chat_template:
+        template = ("--chat-template", str(base.chat_template))
+        settings = settings.model_copy(update={"arguments": [*settings.arguments, *template]})
+    with VllmServer(
+        ref,
+        adapters,
+        settings,
+        dtype=str(choose_dtype(config.serve.dtype, ref)).removeprefix("torch."),
+        max_length=settings.max_model_len or context_length(ref),
+        log=logs / f"vllm-{base.name}.log",
+    ) as vllm:
+        tokenizer = load_tokenizer(ref, base.chat_template)
+
+        def decode(ids: Sequence[int]) -> str:
+            return str(tokenizer.decode(list(ids), skip_special_tokens=True))
+
+        alone = Upstream(
+            vllm.server.url,
+            BASE,
+            vllm.server.api_key,
+            defaults={"stop_token_ids": list(stop_ids(tokenizer, generation_config(ref)))},
+            decode=decode,
+        )
+        adapted = {name: dataclasses.replace(alone, model=name) for name in adapters}
+        yield {base.name: alone, **adapted}
+
+
+@contextlib.contextmanager
+def _open_teacher(config: Config, logs: Path) -> Iterator[Mapping[str, Upstream]]:
     teacher = config.teacher
     if isinstance(teacher, EndpointTeacher):
         key = checked_key(key_from(teacher.api_key_env, "teacher.api_key_env"))
@@ -66,5 +110,5 @@ def _open_teacher(config: Config) -> Iterator[Mapping[str, Upstream]]:
         return
     assert isinstance(teacher, ModelTeacher), teacher
     alone = BaseConfig(name=TEACHER, model=teacher.model)
-    with open_base(config, alone, {}) as found:
+    with open_base(config, alone, {}, logs) as found:
         yield found

@@ -139,6 +139,21 @@ def test_a_streamed_error_is_told_without_the_key(front: Front, serve: Serve) ->
     )
 
 
+def test_answers_are_spelled_here_where_the_upstream_says_how(front: Front, serve: Serve) -> None:
+    def tokens(_: dict[str, Any], __: int) -> Reply:
+        return Reply({"choices": [{"message": {"content": "?"}, "token_ids": [72, 105]}]})
+
+    server = serve(tokens)
+    arm = upstream(server, decode=lambda ids: bytes(ids).decode(), defaults={"seed": 1, "n": 1})
+    client = front({ARM: arm})
+    reply = client.post("/v1/chat/completions", json=ASK | {"seed": 2})
+    assert reply.json()["choices"] == [{"message": {"content": "Hi"}}]
+    sent = server.requests[0][1]
+    assert (sent["return_token_ids"], sent["seed"], sent["n"]) == (True, 2, 1)
+    stopped = client.post("/v1/chat/completions", json=ASK | {"stop": ["."]})
+    assert stopped.json()["choices"][0]["message"]["content"] == "?"
+
+
 def test_what_a_server_says_goes_on_without_its_key(front: Front, serve: Serve) -> None:
     refusal = Reply({"error": {"message": f"too long; you sent {KEY}"}}, 400)
     client = front({ARM: upstream(serve(lambda *_: refusal))})

@@ -8,19 +8,25 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
 from fakeserver import KEY, Reply, Serve, chat_events, echoing
+from rich.console import Console
 from test_spot import write_config
 
+from evals.endpoint import Sampling
 from evals.errors import ConfigError, MissingExtraError
+from evals.server import Server
 from imitate.cli import main
 from imitate.served import kind_of, read_served_run
-from imitate.servefile import SERVE_FILE, announced
+from imitate.servefile import SERVE_FILE, announced, find_running
+from imitate.spot.answers import State
+from imitate.spot.session import Session
+from imitate.spot.speakers import in_process_speakers, running_speakers
 from imitate.upstreams import open_upstreams
 
 pytest.importorskip("starlette", reason="needs the extra vllm, which brings starlette")
@@ -33,7 +39,7 @@ COMMAND = """
 import contextlib, sys
 from imitate import upstreams
 from imitate.relay import Upstream
-upstreams.open_base = lambda config, base, adapters: contextlib.nullcontext(
+upstreams.open_base = lambda config, base, adapters, logs: contextlib.nullcontext(
     {name: Upstream(sys.argv[1], name, sys.argv[2]) for name in (base.name, *adapters)}
 )
 from imitate.cli import main
@@ -42,8 +48,14 @@ sys.exit(main(sys.argv[3:]))
 
 
 @contextmanager
-def serving(upstream: str, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", COMMAND, upstream, KEY, "serve", *arguments]
+def serving(
+    upstream: str,
+    *arguments: str,
+    command: Sequence[str] = (),
+    timeout_s: float = 60,
+    **variables: str,
+) -> Iterator[subprocess.Popen[str]]:
+    command = command or [sys.executable, "-c", COMMAND, upstream, KEY, "serve", *arguments]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -52,7 +64,7 @@ def serving(upstream: str, *arguments: str, **variables: str) -> Iterator[subpro
         cwd=ROOT,
         env=os.environ | variables,
     )
-    watchdog = threading.Timer(60, process.kill)
+    watchdog = threading.Timer(timeout_s, process.kill)
     watchdog.start()
     try:
         yield process
@@ -219,3 +231,25 @@ def test_adapters_are_found_by_what_the_results_record(tmp_path: Path) -> None:
     run = read_served_run(folder, runs=tmp_path)
     assert run.adapters("tiny") == {"tiny/broad-16-s0": cell.folder / "adapter"}
     assert [kind_of(run.config, arm) for arm in run.arms] == ["base", "imitator", "teacher"]
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_a_real_server_says_what_the_models_say_in_this_process(tmp_path: Path) -> None:
+    pytest.importorskip("vllm", reason="needs the extra vllm")
+    folder = write_config(tmp_path / "run", "lab/small", "{kind: published}")
+    prompt, sampling = "What is 30 + 12?", Sampling(max_tokens=40)
+    with in_process_speakers(read_served_run(folder, runs=tmp_path)) as speakers:
+        here = Session(speakers, [], sampling, Console(quiet=True)).say(prompt)[0]
+    command = [sys.executable, "-m", "imitate.cli", "serve", str(folder), "--port", "0"]
+    with serving("", command=command, timeout_s=240) as process:
+        printed(process)
+        running = find_running(folder)
+        assert running is not None
+        server = Server(running.url, running.key)
+        there = Session(running_speakers(server), [], sampling, Console(quiet=True)).say(prompt)[0]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert here.state is there.state is State.DONE
+    assert (there.arm, there.text) == ("tiny", here.text)
+    assert process.returncode == 0
