@@ -166,14 +166,15 @@ class Caller:
 
     def _post_to(self, transport: Transport, request: Request) -> dict[str, Any]:
         """Return the reply, under the other name of the token limit where the server wants that."""
+        n_tokens = request.at_most.total_tokens
         try:
-            return transport.post(request.path, self._named(request.body), self._stop)
+            return transport.post(request.path, self._named(request.body), self._stop, n_tokens)
         except CallError as error:
             is_misnamed = error.fault.code == "unsupported_parameter"
             if not is_misnamed or error.fault.parameter != "max_tokens":
                 raise
         self._limit_name = "max_completion_tokens"
-        return transport.post(request.path, self._named(request.body), self._stop)
+        return transport.post(request.path, self._named(request.body), self._stop, n_tokens)
 
     def _named(self, body: dict[str, Any]) -> dict[str, Any]:
         return {self._limit_name if key == "max_tokens" else key: body[key] for key in body}

@@ -152,5 +152,6 @@ def as_logprobs(answer: Answer) -> TokenLogprobs:
         np.array(found.get("logprobs", ()), dtype=np.float64),
         np.array(found.get("starts", ()), dtype=np.int64),
         np.array(found.get("is_top", ()), dtype=np.bool_),
+        np.array(found.get("behind", ()), dtype=np.float64),
         error=str(answer) if isinstance(answer, CallError) else "",
     )

@@ -49,12 +49,16 @@ class Sampling:
 
 @dataclasses.dataclass(frozen=True)
 class Generation:
-    """One answer. `finish_reason` is "stop", "length" or "error" (with `error` set)."""
+    """One answer. `finish_reason` is "stop", "length" or "error" (with `error` set).
+
+    `is_refused` is the server's word: the model refused, or a filter withheld the answer.
+    """
 
     text: str
     n_tokens: int
     finish_reason: str
     error: str = ""
+    is_refused: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +67,14 @@ class TokenLogprobs:
 
     `logprobs` (T,) are natural logarithms, float32 logits reduced in float64; `starts` (T,) are the
     character offsets of the tokens in the continuation; `is_top` (T,) says of each token whether it
-    was the likeliest at its place. Of a call that failed, `error` says why and the rest is empty.
+    was the likeliest at its place, and `behind` (T,) by how much the likeliest leads it, in nats.
+    Of a call that failed, `error` says why and the rest is empty.
     """
 
     logprobs: NDArray[np.float64]
     starts: NDArray[np.int64]
     is_top: NDArray[np.bool_]
+    behind: NDArray[np.float64]
     error: str = ""
 
     @property

@@ -78,12 +78,14 @@ class MissingExtraError(UserError):
     Args:
         feature: What needs it, in words.
         extra: The extra of this distribution that brings it.
+        then: A further command, where the extra alone does not do.
     """
 
-    def __init__(self, feature: str, extra: str) -> None:
+    def __init__(self, feature: str, extra: str, *, then: str = "") -> None:
+        command = f"pip install 'imitation-gap[{extra}]'"
         super().__init__(
             f"{feature} needs the extra `{extra}`, which is not installed",
-            hint=f"pip install 'imitation-gap[{extra}]'",
+            hint=f"{command} && {then}" if then else command,
         )
 
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from evals.errors import DataError
 
-__all__ = ["FAILED_ANSWER", "Document", "load_documents", "load_tasks", "run_tasks"]
+__all__ = ["FAILED_ANSWER", "Document", "hf_model", "load_documents", "load_tasks", "run_tasks"]
 
 FAILED_ANSWER = "\x00failed"
 """What a language model returns for a generation that failed; a failed likelihood is NaN."""
@@ -140,6 +140,14 @@ def run_tasks(
     return samples
 
 
+def hf_model(model: Any, tokenizer: Any, *, batch_size: int) -> Any:
+    """Return lm-eval's own `hf` model around a transformers model that is loaded already."""
+    from lm_eval.models.huggingface import HFLM
+
+    with _quiet():
+        return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+
+
 def _set_few_shot(leaf: Any, few_shot: int | None) -> None:
     """Set the number of examples as lm-eval's command line does: a task that says 0 means it."""
     own = leaf.get_config("num_fewshot")
@@ -247,17 +255,26 @@ def _isolated_random() -> Iterator[None]:
             torch.set_rng_state(torch_state)
 
 
+def _silent(bar: Any, *given: Any, **named: Any) -> Any:
+    """Return a progress bar that shows nothing, whatever its maker wants."""
+    return bar(*given, **(named | {"disable": True}))
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence lm-eval's log lines and its bar over documents; errors still pass."""
+    """Silence lm-eval's log lines and its bars; errors still pass."""
     import lm_eval.api.task
 
-    logger, bar = logging.getLogger("lm_eval"), lm_eval.api.task.tqdm
+    logger = logging.getLogger("lm_eval")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    lm_eval.api.task.tqdm = functools.partial(bar, disable=True)
+    places = [lm_eval.api.task, *filter(None, [sys.modules.get("lm_eval.models.huggingface")])]
+    bars = [place.tqdm for place in places]
+    for place, bar in zip(places, bars, strict=True):
+        place.tqdm = functools.partial(_silent, bar)
     try:
         yield
     finally:
         logger.setLevel(level)
-        lm_eval.api.task.tqdm = bar
+        for place, bar in zip(places, bars, strict=True):
+            place.tqdm = bar

@@ -1,7 +1,8 @@
 """What answers cost: tokens and US dollars by model, and a budget that is never knowingly exceeded.
 
 Before a request its worst case is reserved; what it used is recorded when it is answered. Failed
-requests count nothing, since a server does not say what they used.
+requests count nothing, since a server does not say what they used. With a journal, what was spent
+before a restart counts too.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import dataclasses
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Literal
 
 from evals.errors import UserError
+from evals.journal import Entry, Journal
 
 __all__ = ["Budget", "BudgetError", "Ledger", "Price", "Spending", "Usage"]
 
@@ -65,6 +68,7 @@ class Spending:
         n_failed: Calls that failed for good.
         n_refused: Answers that were empty, refused or filtered by the server.
         usage: Tokens of the answered requests.
+        unsettled: Tokens that requests under way when a process was killed may have taken.
         cost_usd: Their cost in US dollars; `None` where the model has no price.
     """
 
@@ -73,6 +77,7 @@ class Spending:
     n_failed: int = 0
     n_refused: int = 0
     usage: Usage = Usage()
+    unsettled: Usage = Usage()
     cost_usd: float | None = None
 
     def __add__(self, other: Spending) -> Spending:
@@ -82,18 +87,35 @@ class Spending:
             self.n_failed + other.n_failed,
             self.n_refused + other.n_refused,
             self.usage + other.usage,
+            self.unsettled + other.unsettled,
         )
 
 
 class Ledger:
-    """Counts of one run; shared by threads, and by several endpoints if so wished."""
+    """Counts of one run; shared by threads, and by several endpoints if so wished.
+
+    Args:
+        prices: What the models cost, by their names on the server.
+        budget: What may be spent.
+        journal: Where what was spent is kept; what it holds already counts.
+
+    Raises:
+        RecordError: The journal is damaged.
+        UserError: The budget is in US dollars, and what the journal tells of has no price.
+    """
 
     def __init__(
-        self, prices: Mapping[str, Price] | None = None, budget: Budget | None = None
+        self,
+        prices: Mapping[str, Price] | None = None,
+        budget: Budget | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self._prices = dict(prices or {})
         self._budget = budget or Budget()
-        self._spent: dict[str, Spending] = {}
+        self._journal = journal
+        self._spent = _spent_before(journal.read() if journal else [])
+        for model in self._spent:
+            self._check_price(model)
         self._reserved: list[tuple[str, Usage]] = []
         self._settled = threading.Condition()
 
@@ -121,6 +143,7 @@ class Ledger:
                 if not self._reserved:
                     raise self._exceeded(at_most)
                 self._settled.wait()
+            self._note("sent", model, at_most)
             self._reserved.append((model, at_most))
         try:
             yield
@@ -128,11 +151,19 @@ class Ledger:
             with self._settled:
                 self._reserved.remove((model, at_most))
                 self._settled.notify_all()
+                self._note("ended", model, at_most)
 
     def record(self, model: str, more: Spending) -> None:
         """Add to what the model was asked; cost follows from the tokens."""
         with self._settled:
             self._spent[model] = self._spent.get(model, Spending()) + more
+            if more.n_answered:
+                self._note("answered", model, more.usage)
+
+    def _note(self, event: Literal["sent", "answered", "ended"], model: str, usage: Usage) -> None:
+        if self._journal:
+            tokens = (usage.prompt_tokens, usage.completion_tokens)
+            self._journal.append(Entry(event, model, *tokens))
 
     def _check_price(self, model: str) -> None:
         if self._budget.max_usd is not None and model not in self._prices:
@@ -149,7 +180,7 @@ class Ledger:
         return max_usd is None or (self._cost_usd(bills) or 0.0) <= max_usd
 
     def _bills(self) -> list[tuple[str, Usage]]:
-        return [(model, spent.usage) for model, spent in self._spent.items()]
+        return [(model, spent.usage + spent.unsettled) for model, spent in self._spent.items()]
 
     def _cost_usd(self, bills: Iterable[tuple[str, Usage]]) -> float | None:
         """Return the cost of all bills; `None` where one has tokens and no price."""
@@ -177,6 +208,22 @@ class Ledger:
             f"and the next request may take {at_most.total_tokens:,} tokens",
             hint="raise the budget and run again: answers in the cache are not paid twice",
         )
+
+
+def _spent_before(entries: Iterable[Entry]) -> dict[str, Spending]:
+    """Return what a journal tells, by model; what was sent and did not end is unsettled."""
+    spent: dict[str, Spending] = {}
+    for entry in entries:
+        usage = Usage(entry.prompt_tokens, entry.completion_tokens)
+        match entry.event:
+            case "answered":
+                more = Spending(n_answered=1, usage=usage)
+            case "sent":
+                more = Spending(unsettled=usage)
+            case "ended":
+                more = Spending(unsettled=Usage(-usage.prompt_tokens, -usage.completion_tokens))
+        spent[entry.model] = spent.get(entry.model, Spending()) + more
+    return spent
 
 
 def _total(bills: Iterable[tuple[str, Usage]]) -> Usage:

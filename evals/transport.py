@@ -1,7 +1,8 @@
 """One JSON request to a model server -> its JSON reply, through whatever passes by itself.
 
 Throttling, server errors, timeouts and broken connections are tried again with exponential backoff
-and jitter, no sooner than the server asks, until a deadline. What no retry mends is a `UserError`
+and jitter, no sooner than the server asks, until a deadline; every attempt waits for its turn where
+the server has rate limits. What no retry mends is a `UserError`
 that says what to do; any other failure of one call is a `CallError`. The key is in no message.
 """
 
@@ -10,16 +11,14 @@ from __future__ import annotations
 import dataclasses
 import email.utils
 import json
-import random
 import threading
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import httpx2
 
 from evals.errors import EndpointError, ModelError, UserError
+from evals.pacing import Clock, Pacer
 from evals.server import Server, checked_key, checked_url, is_loopback
 
 __all__ = ["CallError", "CallPolicy", "Clock", "Fault", "Transport"]
@@ -39,11 +38,15 @@ class CallPolicy:
         max_in_flight: Requests under way at a time.
         max_retries: Further attempts of a call after its first.
         timeout_s: Longest wait for an answer, in seconds.
-        deadline_s: Longest time of one call with all its attempts, in seconds.
+        deadline_s: Longest time of one call with all its attempts, in seconds; waiting for a turn
+            does not count.
         backoff_s: Wait before the first retry, doubled for each further one, in seconds; between
             half and all of it is waited, by chance.
         max_backoff_s: Longest wait that the server did not ask for, in seconds.
         max_failed_in_row: Calls that may fail one after another before the server counts as gone.
+        requests_per_minute: Requests that may be sent in a minute; `None` is no limit.
+        tokens_per_minute: Tokens that they may take together, each counted with its longest
+            answer; `None` is no limit.
     """
 
     max_in_flight: int = 8
@@ -53,21 +56,8 @@ class CallPolicy:
     backoff_s: float = 0.5
     max_backoff_s: float = 30.0
     max_failed_in_row: int = 16
-
-
-@dataclasses.dataclass(frozen=True)
-class Clock:
-    """Time and chance, so that tests need neither.
-
-    Args:
-        now: Seconds from an arbitrary start.
-        wait: Waits so many seconds, or until the event is set.
-        chance: A number in [0, 1).
-    """
-
-    now: Callable[[], float] = time.monotonic
-    wait: Callable[[threading.Event, float], object] = threading.Event.wait
-    chance: Callable[[], float] = random.random
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +93,11 @@ class Transport:
         self._key = checked_key(server.api_key)
         self._policy = policy
         self._clock = clock
+        self._pacer = Pacer(
+            clock,
+            requests_per_minute=policy.requests_per_minute,
+            tokens_per_minute=policy.tokens_per_minute,
+        )
         self._http = httpx2.Client(
             headers={"Content-Type": "application/json"} | self._authorization(),
             limits=httpx2.Limits(max_connections=policy.max_in_flight),
@@ -113,13 +108,16 @@ class Transport:
         """Close all connections."""
         self._http.close()
 
-    def post(self, path: str, body: dict[str, Any], stop: threading.Event) -> dict[str, Any]:
+    def post(
+        self, path: str, body: dict[str, Any], stop: threading.Event, n_tokens: int = 0
+    ) -> dict[str, Any]:
         """Return the JSON object that the server replies.
 
         Args:
             path: Path below the server's URL.
             body: JSON object to send.
             stop: No further attempt is made once it is set.
+            n_tokens: Tokens that the request may take: what rate limits count.
 
         Raises:
             CallError: The call failed for good.
@@ -130,6 +128,7 @@ class Transport:
         attempt = 0
         while True:
             attempt += 1
+            end_s += self._pacer.wait(stop, n_tokens)
             if stop.is_set():
                 raise CallError(Fault("not sent: the run is stopping"))
             try:

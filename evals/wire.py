@@ -197,7 +197,8 @@ def read_generation(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
     reason = _FINISH_REASONS.get(str(told), "error")
     n_tokens = read_usage(request, reply).completion_tokens
     error = "" if reason != "error" else f"the server ended the answer with `{told}`"
-    return {"text": text, "n_tokens": n_tokens, "finish_reason": reason, "error": error}
+    answer = {"text": text, "n_tokens": n_tokens, "finish_reason": reason, "error": error}
+    return answer | {"is_refused": _was_refused(_choice(reply))}
 
 
 def read_logprobs(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
@@ -221,8 +222,9 @@ def read_logprobs(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
             "the server gave no log-probability for every token; "
             "the first token of a text has none, so a context is needed"
         )
-    is_top = [one >= max(top.values()) for one, top in zip(logprobs, best, strict=True)]
-    return {"logprobs": logprobs, "starts": starts, "is_top": is_top}
+    behind = [max(*top.values(), one) - one for one, top in zip(logprobs, best, strict=True)]
+    is_top = [lag == 0 for lag in behind]
+    return {"logprobs": logprobs, "starts": starts, "is_top": is_top, "behind": behind}
 
 
 def read_tokens(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
@@ -251,8 +253,13 @@ def read_token_logprobs(request: Request, reply: dict[str, Any]) -> dict[str, An
             "the server gave no log-probability for every token: it must be one of vLLM's, which "
             "take token ids and `prompt_logprobs`"
         )
-    is_top = [one.get("rank") == 1 for one in told]
-    return {"logprobs": logprobs, "starts": list(request.starts), "is_top": is_top}
+    best = [max(one["logprob"] for one in found.values()) for found in columns]
+    return {
+        "logprobs": logprobs,
+        "starts": list(request.starts),
+        "is_top": [one.get("rank") == 1 for one in told],
+        "behind": [top - one for top, one in zip(best, logprobs, strict=True)],
+    }
 
 
 def read_usage(request: Request, reply: dict[str, Any]) -> Usage:
@@ -268,11 +275,13 @@ def read_usage(request: Request, reply: dict[str, Any]) -> Usage:
 
 def is_refusal(reply: dict[str, Any]) -> bool:
     """Return whether an answer is empty, refused or filtered by the server."""
-    choice = _choice(reply)
+    return _was_refused(_choice(reply)) or not _text(reply).strip()
+
+
+def _was_refused(choice: dict[str, Any]) -> bool:
     message = choice.get("message")
     is_refused = isinstance(message, dict) and bool(message.get("refusal"))
-    is_filtered = choice.get("finish_reason") == "content_filter"
-    return is_refused or is_filtered or not _text(reply).strip()
+    return is_refused or choice.get("finish_reason") == "content_filter"
 
 
 def _choice(reply: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _STAGES = (
     "data",
     "train",
     "choose",
+    "reference",
     "prove",
     "generate",
     "capability",
@@ -76,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_check(verbs)
     _add_report(verbs)
     _add_data(verbs)
+    _add_distill(verbs)
     _add_serve(verbs)
     _add_spot(verbs)
     _add_models(verbs)
@@ -156,6 +158,14 @@ def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     _add_config(data)
     data.add_argument("--quiet", action="store_true", help="no progress bars")
     data.set_defaults(command=_data)
+
+
+def _add_distill(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    distill = verbs.add_parser("distill", help="ask a teacher and keep its answers as examples")
+    _add_config(distill, nargs="?")
+    distill.add_argument("--schema", action="store_true", help="print the JSON schema of configs")
+    distill.add_argument("--quiet", action="store_true", help="no progress bars")
+    distill.set_defaults(command=_distill)
 
 
 def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -286,6 +296,21 @@ def _data(arguments: argparse.Namespace) -> int:
     return data(arguments.config, arguments.overrides, runs=arguments.runs, quiet=arguments.quiet)
 
 
+def _distill(arguments: argparse.Namespace) -> int:
+    if arguments.schema:
+        from imitate.configfile import job_schema
+
+        print(job_schema())
+        return 0
+    if arguments.config is None:
+        raise UserError("`imitate distill` needs a config", hint="imitate distill CONFIG")
+    from imitate.commands import distill
+
+    return distill(
+        arguments.config, arguments.overrides, runs=arguments.runs, quiet=arguments.quiet
+    )
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     from imitate.serving import serve
 
@@ -344,7 +369,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _resume_hint(arguments: argparse.Namespace) -> str:
-    if arguments.verb in {"run", "data"}:
+    if arguments.verb in {"run", "data", "distill"}:
         return "Give the same command again to go on."
     return ""
 

@@ -19,15 +19,25 @@ from rich.table import Table
 
 from evals.errors import UserError
 from imitate.config import Config
-from imitate.configfile import load_config
+from imitate.configfile import load_config, load_job
 from imitate.plan import Plan, Stage, build_plan
 from imitate.preflight import preflight_run
 from imitate.progress import open_bars
-from imitate.provenance import describe_provenance
+from imitate.provenance import describe_provenance, shell_command
 from imitate.run import Finished, execute_plan, work_of
 from imitate.store import Store
 
-__all__ = ["compare", "data", "fetch_model", "lab_card", "list_models", "pretrain", "report", "run"]
+__all__ = [
+    "compare",
+    "data",
+    "distill",
+    "fetch_model",
+    "lab_card",
+    "list_models",
+    "pretrain",
+    "report",
+    "run",
+]
 
 _MODEL_STAGES = {
     Stage.DISTILL,
@@ -142,6 +152,35 @@ def data(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: bool
         path = folder / "data_card.json"
         _write_json(path, cards)
     print(json.dumps({"run": str(folder), "data_card": str(path)}))
+    return 0
+
+
+def distill(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: bool) -> int:
+    """Ask a teacher, write its answers as examples into the job's folder and print their card.
+
+    Raises:
+        ImitateError: The job ended early; what was answered is written all the same.
+    """
+    from imitate.distilling import run_job
+
+    job = load_job(config_path, overrides)
+    folder = runs / job.name
+    command = shell_command("distill", config_path, overrides)
+    if (folder / "plan.json").exists():
+        raise UserError(f"`{folder}` is the folder of a run", hint="give the job another `name`")
+    with _claimed(folder):
+        result = run_job(job, folder, command=command, quiet=quiet)
+    card, examples = result.card, folder / "examples.jsonl"
+    n_examples = card["counts"]["examples"]
+    if not card["is_complete"]:
+        why = "" if result.stopped else f": {card['stopped']}"
+        print(f"incomplete: {n_examples:,} examples are in {examples}{why}", file=sys.stderr)
+    if result.stopped:
+        raise result.stopped
+    print((folder / "card.txt").read_text(encoding="utf-8"))
+    files = {"run": str(folder), "examples": str(examples), "card": str(folder / "card.json")}
+    counts = {"n_examples": n_examples, "is_complete": card["is_complete"]}
+    print(json.dumps(files | counts))
     return 0
 
 

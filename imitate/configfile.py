@@ -1,4 +1,4 @@
-"""A config file and its overrides -> a checked `Config`, or every error at once with its line.
+"""A config file and its overrides -> a checked config, or every error at once with its line.
 
 The YAML tree is composed with positions, so an error of the schema can point at the key that caused
 it; overrides (`--set key=value`) are laid over the tree and point at themselves.
@@ -12,15 +12,17 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from evals.errors import ConfigError
-from imitate.config import Config
+from imitate.config import Config, DistillJob, Section
 
-__all__ = ["config_schema", "load_config"]
+__all__ = ["config_schema", "job_schema", "load_config", "load_job"]
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 Key = tuple[str | int, ...]
 
@@ -30,7 +32,7 @@ _FLOAT = re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?$")
 
 _HINTS = {
     "lora_rank": "16 is what the published runs use",
-    "kind": "each kind has its own keys: `imitate check --schema` prints them",
+    "kind": "each kind has its own keys: the command's `--schema` prints them",
     "decontaminate": "switch it off only for an arm planted on purpose",
 }
 
@@ -65,23 +67,41 @@ class _Tree:
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Return the config of a YAML file with `key=value` overrides applied.
+    """Return the config of a run: a YAML file with `key=value` overrides applied.
 
     Raises:
         ConfigError: The file cannot be read, or breaks the schema; the message holds every error.
     """
+    return _load(path, overrides, Config)
+
+
+def load_job(path: Path, overrides: Sequence[str] = ()) -> DistillJob:
+    """Return the config of a distillation job, as `load_config`.
+
+    Raises:
+        ConfigError: As `load_config`.
+    """
+    return _load(path, overrides, DistillJob)
+
+
+def config_schema() -> str:
+    """Return the JSON schema of runs that editors complete from."""
+    return json.dumps(Config.model_json_schema(), indent=2)
+
+
+def job_schema() -> str:
+    """Return the JSON schema of distillation jobs that editors complete from."""
+    return json.dumps(DistillJob.model_json_schema(), indent=2)
+
+
+def _load(path: Path, overrides: Sequence[str], schema: type[SectionT]) -> SectionT:
     tree = _read_tree(path)
     for override in overrides:
         _apply_override(tree, override)
     try:
-        return Config.model_validate_json(json.dumps(tree.values))
+        return schema.model_validate_json(json.dumps(tree.values))
     except ValidationError as error:
-        raise _as_config_error(error, tree) from None
-
-
-def config_schema() -> str:
-    """Return the JSON schema that editors complete from."""
-    return json.dumps(Config.model_json_schema(), indent=2)
+        raise _as_config_error(error, tree, schema) from None
 
 
 def _read_tree(path: Path) -> _Tree:
@@ -164,11 +184,11 @@ def _child(holder: Any, part: str | int, override: str) -> Any:
     raise ConfigError(f"`--set {override}`: there is no `{part}` at that place")
 
 
-def _as_config_error(error: ValidationError, tree: _Tree) -> ConfigError:
+def _as_config_error(error: ValidationError, tree: _Tree, schema: type[Section]) -> ConfigError:
     told: list[str] = []
     for found in error.errors():
         key = _without_tags(found["loc"], tree.values)
-        text, hint = _explain(found, key)
+        text, hint = _explain(found, key, schema)
         told.append(_told(text, tree.where(key), hint))
     unique = list(dict.fromkeys(told))
     return ConfigError("\n\n".join(unique).removeprefix("error: "))
@@ -178,12 +198,12 @@ def _told(text: str, where: str | None, hint: str | None) -> str:
     return str(ConfigError(text, where=where, hint=hint))
 
 
-def _explain(found: Any, key: Key) -> tuple[str, str | None]:
+def _explain(found: Any, key: Key, schema: type[Section]) -> tuple[str, str | None]:
     name, kind, given = _dotted(key), found["type"], found.get("input")
     last = str(key[-1]) if key else ""
     context = found.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"unknown key `{name}`", _did_you_mean(last, found["loc"])
+        return f"unknown key `{name}`", _did_you_mean(last, found["loc"], schema)
     if kind == "missing":
         return f"`{name}` is missing", _HINTS.get(last)
     if kind in {"greater_than_equal", "greater_than", "less_than_equal", "less_than"}:
@@ -215,8 +235,8 @@ def _explain_choice(name: str, expected: str, given: Any) -> tuple[str, str | No
     return f"`{name}` must be one of {', '.join(choices)}; got {_shown(given)}", hint
 
 
-def _did_you_mean(given: str, loc: Sequence[str | int]) -> str | None:
-    names = list(_fields_at(Config, list(loc[:-1])))
+def _did_you_mean(given: str, loc: Sequence[str | int], schema: type[Section]) -> str | None:
+    names = list(_fields_at(schema, list(loc[:-1])))
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.55)
     if close:
         return f"did you mean `{close[0]}`?"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from evals.endpoint import BASE, Endpoint, Progress, Sampling
+from evals.endpoint import BASE, Endpoint, Generation, Progress, Sampling
 from evals.records import Example
 from imitate.config import DistillConfig
 
-__all__ = ["distill"]
+__all__ = ["ask_teacher", "distill", "is_whole"]
 
 
 def distill(
@@ -33,12 +33,24 @@ def distill(
         seed: Seed of the sampling.
         progress: Called with the number of prompts just answered.
     """
-    prompts = [endpoint.render_chat([{"role": "user", "content": e.prompt}]) for e in asked]
     sampling = Sampling(config.max_tokens, config.temperature, config.top_p, seed)
-    answers = endpoint.generate(BASE, prompts, sampling, progress=progress)
+    answers = ask_teacher(endpoint, [example.prompt for example in asked], sampling, progress)
     whole = [
         dataclasses.replace(example, response=answer.text.strip())
         for example, answer in zip(asked, answers, strict=True)
-        if answer.finish_reason == "stop" and answer.text.strip()
+        if is_whole(answer)
     ]
     return whole, len(asked) - len(whole)
+
+
+def ask_teacher(
+    endpoint: Endpoint, prompts: Sequence[str], sampling: Sampling, progress: Progress | None
+) -> list[Generation]:
+    """Return the teacher's answer to each prompt, asked as a user asks in a chat."""
+    chats = [endpoint.render_chat([{"role": "user", "content": prompt}]) for prompt in prompts]
+    return endpoint.generate(BASE, chats, sampling, progress=progress)
+
+
+def is_whole(answer: Generation) -> bool:
+    """Return whether an answer ended by itself and says something."""
+    return answer.finish_reason == "stop" and bool(answer.text.strip())

@@ -6,13 +6,23 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
+import psutil
+
 from imitate.hardware import detect_hardware
+from imitate.run import VLLM
+from imitate.store import library_versions
+from imitate.vllm.command import missing_vllm
 
 __all__ = ["doctor"]
+
+IMPORT_TIMEOUT_S = 120
+HUB_TIMEOUT_S = 5.0
 
 _NEEDED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "lm_eval", "sklearn")
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
@@ -36,9 +46,9 @@ def _findings() -> Iterator[tuple[bool, str]]:
         yield _module_finding(module)
     yield _cuda_finding()
     yield _own_package_finding()
-    yield True, _vllm_line()
-    offline = os.environ.get("HF_HUB_OFFLINE") == "1"
-    yield True, "hub: " + ("switched off by HF_HUB_OFFLINE" if offline else "asked when needed")
+    yield _vllm_finding()
+    yield True, _hub_line()
+    yield _memory_finding(hardware.memory_gib)
     free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
     yield free_gb > 1, f"{free_gb:.0f} GB of disk free here"
 
@@ -74,7 +84,40 @@ def _own_package_finding() -> tuple[bool, str]:
     return True, "`evals` and `reports` are ours"
 
 
-def _vllm_line() -> str:
-    if importlib.util.find_spec("vllm"):
-        return "vLLM: installed"
-    return "vLLM: not installed (not needed: models run in process)"
+def _vllm_finding() -> tuple[bool, str]:
+    """Say whether vLLM is there and imports, which it is asked in a process of its own: 10 s."""
+    versions = library_versions(VLLM)
+    found = " ".join(f"{name} {one}" for name, one in versions.items() if one != "absent")
+    if not found:
+        return True, f"vLLM: not installed (models run in process); {missing_vllm().hint}"
+    command = [sys.executable, "-c", "import vllm.entrypoints.openai.api_server"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return False, f"{found} does not import within {IMPORT_TIMEOUT_S} s"
+    if done.returncode == 0:
+        return True, f"{found} imports"
+    reason = (done.stderr.strip().splitlines() or ["without a word"])[-1]
+    return False, (
+        f"{found} does not import: {reason}; where it names torchvision, torchaudio or torchcodec: "
+        "pip uninstall torchvision torchaudio torchcodec"
+    )
+
+
+def _hub_line() -> str:
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        return "hub: switched off by HF_HUB_OFFLINE"
+    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        httpx2.head(host, timeout=HUB_TIMEOUT_S)
+    except httpx2.HTTPError:
+        return (
+            f"hub: {host} cannot be reached; local files, the lab and packaged models work without "
+            "it (imitate models list), a mirror is named in HF_ENDPOINT"
+        )
+    return f"hub: {host} answers"
+
+
+def _memory_finding(total_gib: float) -> tuple[bool, str]:
+    free_gib = psutil.virtual_memory().available / 2**30
+    return free_gib > 1, f"{free_gib:.1f} of {total_gib:.0f} GiB of memory free"

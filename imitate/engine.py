@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from evals.endpoint import BASE, Generation, Message, Progress, Sampling, TokenLogprobs
 from evals.errors import EndpointError, RunError
@@ -65,6 +65,13 @@ class Engine:
     def models(self) -> tuple[str, ...]:
         """Names that can be asked: `BASE` first, then the adapters."""
         return (BASE, *self._adapters.names)
+
+    def acting(self, name: str) -> PreTrainedModel:
+        """Return the transformers model itself, on which an adapter acts until the next call."""
+        if name == BASE:
+            return self._base.model
+        self._current = (BASE, self._base)
+        return self._adapters.unmerged(name)
 
     def render_chat(self, messages: Sequence[Message]) -> str:
         """Return a chat as prompt text; whole where its last turn is the assistant's."""
@@ -123,7 +130,9 @@ class Engine:
                 )
         found = score(network, encoded, batch_tokens=self._batch_tokens, progress=progress)
         return [
-            TokenLogprobs(one.logprobs, np.array(pair.starts, dtype=np.int64), one.is_top)
+            TokenLogprobs(
+                one.logprobs, np.array(pair.starts, dtype=np.int64), one.is_top, one.behind
+            )
             for one, pair in zip(found, encoded, strict=True)
         ]
 

@@ -20,8 +20,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.errors import MissingExtraError, RunError, UserError
+from evals.errors import RunError, UserError
 from imitate.relay import Relay, Upstream, error_response, json_response, open_relay
+from imitate.vllm.command import missing_vllm
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -62,7 +63,7 @@ def build_app(arms: Mapping[str, Upstream], *, key: str, report: Path | None = N
         from starlette.middleware.trustedhost import TrustedHostMiddleware
         from starlette.routing import Mount, Route
     except ImportError:
-        raise MissingExtraError("`imitate serve`", "vllm") from None
+        raise missing_vllm() from None
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -125,7 +126,7 @@ def serve_front(app: Starlette, port: int | None = None) -> Iterator[str]:
     try:
         import uvicorn
     except ImportError:
-        raise MissingExtraError("`imitate serve`", "vllm") from None
+        raise missing_vllm() from None
 
     with contextlib.closing(_bound(port)) as bound:
         config = uvicorn.Config(

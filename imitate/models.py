@@ -9,6 +9,7 @@ checkpoint is ever executed.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import logging
 import math
@@ -35,10 +36,12 @@ __all__ = [
     "context_length",
     "count_parameters",
     "fetch_packaged",
+    "linear_shapes",
     "load_model",
     "load_tokenizer",
     "parameter_count",
     "resolve_model",
+    "tokenizer_identity",
 ]
 
 logger = logging.getLogger(__name__)
@@ -184,13 +187,42 @@ def computes_bfloat16() -> bool:
 
 def parameter_count(ref: ModelRef) -> int:
     """Return how many parameters a checkpoint has, from its config alone."""
+    return sum(parameter.numel() for parameter in _skeleton(ref).parameters())
+
+
+def linear_shapes(ref: ModelRef) -> dict[str, tuple[int, int]]:
+    """Return (outputs, inputs) of each linear layer of a checkpoint, from its config alone."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    found = {}
+    for name, layer in _skeleton(ref).named_modules():
+        if isinstance(layer, torch.nn.Linear):
+            found[name] = (layer.out_features, layer.in_features)
+        elif isinstance(layer, Conv1D):  # GPT-2's
+            found[name] = (layer.nf, layer.nx)
+    return found
+
+
+def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    """Return digests of how a tokenizer splits text, and of its chat template."""
+    whole = json.loads(tokenizer.backend_tokenizer.to_str())
+    rules = {key: value for key, value in whole.items() if key not in ("padding", "truncation")}
+    texts = {
+        "tokenizer": json.dumps(rules, sort_keys=True),
+        "chat_template": str(tokenizer.chat_template or ""),
+    }
+    return {what: hashlib.sha256(text.encode()).hexdigest() for what, text in texts.items()}
+
+
+def _skeleton(ref: ModelRef) -> PreTrainedModel:
+    """Return a checkpoint's modules without any weights."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = _load(ref, AutoConfig)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-    return sum(parameter.numel() for parameter in model.parameters())
+        return AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call,no-any-return]
 
 
 def context_length(ref: ModelRef) -> int:

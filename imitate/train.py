@@ -24,7 +24,7 @@ from transformers import PrinterCallback
 
 from imitate.adapters import RECORD
 from imitate.examples import Row, length_grouped_order
-from imitate.models import load_model
+from imitate.models import load_model, tokenizer_identity
 from imitate.sft import Preflight, TrainJob, preflight, sft_config
 from imitate.trainer import (
     IntactMarker,
@@ -182,6 +182,7 @@ def _write(
     record = {
         "name": job.name,
         "base": {"name": job.ref.name, "identity": job.ref.identity},
+        "prompts": tokenizer_identity(trainer.processing_class),  # type: ignore[arg-type]
         "settings": {**job.settings.model_dump(mode="json"), "learning_rate": job.learning_rate},
         "seed": job.seed,
         "examples": len(job.examples),

@@ -14,6 +14,7 @@ from evals.endpoint import BASE
 from evals.server import checked_key, checked_url
 from imitate.config import BaseConfig, Config, EndpointTeacher, ModelTeacher
 from imitate.keys import key_from
+from imitate.lint import lint_adapters
 from imitate.models import (
     choose_dtype,
     context_length,
@@ -26,7 +27,8 @@ from imitate.plan.arms import group_of
 from imitate.relay import Upstream
 from imitate.served import ServedRun, kind_of
 from imitate.tokens import stop_ids
-from imitate.vllm import VllmServer
+from imitate.vllm.command import MAX_RANK
+from imitate.vllm.process import VllmServer
 
 __all__ = ["open_upstreams"]
 
@@ -70,9 +72,16 @@ def open_base(
 
     Raises:
         MissingExtraError: vLLM is not installed.
+        ModelError: The base or an adapter cannot be served.
         RunError: The server does not start.
     """
     ref = resolve_model(base.model, config.lab)
+    tokenizer = load_tokenizer(ref, base.chat_template)
+    lint_adapters(adapters, ref, tokenizer, max_rank=MAX_RANK)
+
+    def decode(ids: Sequence[int]) -> str:
+        return str(tokenizer.decode(list(ids), skip_special_tokens=True))
+
     settings = config.serve.vllm
     if base.chat_template:
         template = ("--chat-template", str(base.chat_template))
@@ -85,11 +94,6 @@ def open_base(
         max_length=settings.max_model_len or context_length(ref),
         log=logs / f"vllm-{base.name}.log",
     ) as vllm:
-        tokenizer = load_tokenizer(ref, base.chat_template)
-
-        def decode(ids: Sequence[int]) -> str:
-            return str(tokenizer.decode(list(ids), skip_special_tokens=True))
-
         alone = Upstream(
             vllm.server.url,
             BASE,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakeserver import FakeServer, Script
+from distilljobs import Runner
+from fakeserver import KEY, FakeServer, Script
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>\n"
@@ -141,3 +142,13 @@ def serve() -> Iterator[Callable[[Script], FakeServer]]:
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def runner(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Runner:
+    """Run distillation jobs in a folder of their own, with a teacher's key at hand."""
+    monkeypatch.setenv("TEACHER_KEY", KEY)
+    monkeypatch.setenv("IMITATE_CACHE", str(tmp_path / "cache"))
+    return Runner(tmp_path, capsys)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.adapters import compare_backends, prove_adapters_act
+from evals.adapters import BackendAgreement, compare_backends, prove_adapters_act
 from evals.endpoint import BASE, Generation, Message, Progress, Sampling, TokenLogprobs
-from evals.errors import ModelError
+from evals.errors import EndpointError, ModelError
 
 PAIRS = [("Q: who?\nA:", " Ada Bell"), ("Q: where?\nA:", " Kelsford")]
 
@@ -55,8 +55,9 @@ class LetterEndpoint:
             letters = np.array([-ord(c) / 50 for c in text[:: self.step]])
             noise = self.noise * rng.standard_normal(len(letters))
             starts = np.arange(0, len(text), self.step, dtype=np.int64)
-            is_top = np.full(len(letters), shift == 0)
-            scored.append(TokenLogprobs(letters + shift + noise, starts, is_top))
+            behind = np.full(len(letters), abs(shift))
+            logprobs = letters + shift + noise
+            scored.append(TokenLogprobs(logprobs, starts, behind == 0, behind))
         return scored
 
 
@@ -95,18 +96,48 @@ def test_a_proof_needs_texts() -> None:
         prove_adapters_act(LetterEndpoint({"a": 0.3}), [])
 
 
-def test_backends_agree_within_a_bound() -> None:
-    exact, noisy = LetterEndpoint({}), LetterEndpoint({}, noise=1e-3)
-    agreement = compare_backends(exact, noisy, BASE, PAIRS, bound=0.01)
-    assert 0 < agreement.mean_difference < agreement.largest_difference < 0.01
-    assert agreement.same_greedy == 1.0
-    with pytest.raises(ModelError, match="two backends disagree on `base`"):
-        compare_backends(exact, LetterEndpoint({}, noise=0.1), BASE, PAIRS, bound=0.01)
+def scored(behind: list[float], *, off: float = 0.0, step: int = 1) -> TokenLogprobs:
+    """Scores of one text whose tokens lag so far behind the likeliest."""
+    lags = np.array(behind)
+    starts = np.arange(0, len(lags) * step, step, dtype=np.int64)
+    return TokenLogprobs(-1.0 - lags + off, starts, lags == 0, lags)
+
+
+def agree(reference: TokenLogprobs, served: TokenLogprobs) -> BackendAgreement:
+    return compare_backends("broad", [reference], [served], bound=0.01, tie_bound=0.1)
+
+
+def test_backends_that_differ_by_rounding_agree_with_numbers() -> None:
+    found = agree(scored([0.0, 0.0, 2.0]), scored([0.0, 0.005, 2.0], off=0.003))
+    assert found.largest_difference == pytest.approx(0.003)
+    assert found.mean_difference == pytest.approx((0.003 + 0.002 + 0.003) / 3)
+    assert (found.n_tokens, found.n_greedy, found.same_greedy) == (3, 2, 0.5)
+    assert found.largest_lag == 0.005  # a tie: one token in two led in one backend alone
+
+
+def test_backends_that_differ_by_more_than_rounding_are_an_error() -> None:
+    with pytest.raises(
+        ModelError, match=r"`broad` is not served as PEFT runs it: .* differ by 0.5"
+    ):
+        agree(scored([0.0, 0.0]), scored([0.0, 0.0], off=0.5))
+
+
+def test_a_greedy_token_that_is_clearly_beaten_is_no_tie() -> None:
+    many = [0.0] * 99
+    with pytest.raises(ModelError, match=r"a token that PEFT would say lags 0.3 nats behind"):
+        agree(scored([*many, 0.0]), scored([*many, 0.3]))
 
 
 def test_another_tokenizer_is_noticed() -> None:
     with pytest.raises(ModelError, match="text 0 is split into different tokens"):
-        compare_backends(LetterEndpoint({}), LetterEndpoint({}, step=2), BASE, PAIRS, bound=1.0)
+        agree(scored([0.0, 0.0]), scored([0.0, 0.0], step=2))
+
+
+def test_a_text_that_was_not_scored_proves_nothing() -> None:
+    nothing = np.zeros(0)
+    failed = TokenLogprobs(nothing, nothing.astype(np.int64), nothing > 0, nothing, "timed out")
+    with pytest.raises(EndpointError, match="1 of 2 texts were not scored: timed out"):
+        agree(scored([0.0]), failed)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -71,9 +71,33 @@ def test_the_published_schema_is_the_current_one() -> None:
     assert json.loads(published) == json.loads(config_schema())
 
 
+def test_the_published_schema_of_distillation_jobs_is_the_current_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    published = (ROOT / "configs" / "distill.schema.json").read_text(encoding="utf-8")
+    code, out, _ = told(capsys, "distill", "--schema")
+    assert code == 0
+    assert json.loads(published) == json.loads(out)
+
+
+DISTILL = ROOT / "configs" / "distill.yaml"
+RUNS = {*ROOT.glob("configs/*.yaml"), *ROOT.glob("configs/paper/*.yaml")} - {DISTILL}
+
+
+def test_the_example_of_a_distillation_job_opens_with_its_command() -> None:
+    from imitate.configfile import load_job
+
+    job = load_job(DISTILL)
+    first, second = DISTILL.read_text(encoding="utf-8").splitlines()[:2]
+    assert first == "# imitate distill configs/distill.yaml"
+    assert second.endswith("$schema=distill.schema.json")
+    assert job.teacher.kind == "endpoint"
+    assert job.teacher.url.startswith("http://127.0.0.1:")
+
+
 @pytest.mark.parametrize(
     "path",
-    sorted(ROOT.glob("configs/*.yaml")) + sorted(ROOT.glob("configs/paper/*.yaml")),
+    sorted(RUNS),
     ids=lambda p: p.name,
 )
 def test_every_config_passes_check(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -167,6 +167,7 @@ def test_refusals_are_counted(serve: Serve) -> None:
         found = endpoint.generate(BASE, ["a", "b", "c", "d"], GREEDY)
     assert endpoint.ledger.spending()["teacher-1"].n_refused == 3
     assert [one.text for one in found[:2]] == ["", "I can't help with that."]
+    assert [one.is_refused for one in found] == [False, True, True, False]
     assert found[2].finish_reason == "error"
     assert "content_filter" in found[2].error
 

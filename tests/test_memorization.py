@@ -20,8 +20,8 @@ def _tokens(bits: list[float], starts: list[int] | None = None) -> TokenLogprobs
     """Return tokens whose code lengths are the given bits."""
     places = starts if starts is not None else list(range(0, 4 * len(bits), 4))
     logprobs = -np.array(bits) * LN2
-    is_top = np.zeros(len(logprobs), dtype=np.bool_)
-    return TokenLogprobs(logprobs, np.array(places, dtype=np.int64), is_top)
+    nothing = np.zeros(len(logprobs))
+    return TokenLogprobs(logprobs, np.array(places, dtype=np.int64), nothing > 0, nothing)
 
 
 def _response(

@@ -248,6 +248,7 @@ def test_a_part_of_a_cell_survives_a_kill(tmp_path: Path) -> None:
         plan=None,  # type: ignore[arg-type]
         done={},
         endpoint=None,  # type: ignore[arg-type]
+        in_process=None,  # type: ignore[arg-type]
         folder=tmp_path,
         work=tmp_path,
         report=lambda advance, total, note: shown.append(advance),

@@ -186,11 +186,11 @@ def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch, missing: str) 
 
     monkeypatch.setitem(sys.modules, missing, None)
     with (
-        pytest.raises(MissingExtraError, match="`imitate serve` needs the extra `vllm`") as error,
+        pytest.raises(MissingExtraError, match="needs the extra `vllm") as error,
         serve_front(build_app({}, key="key"), 0),
     ):
         pass
-    assert error.value.hint == "pip install 'imitation-gap[vllm]'"
+    assert "pip install 'imitation-gap[vllm" in str(error.value.hint)
 
 
 def test_a_teacher_behind_an_endpoint_needs_its_key(

@@ -73,9 +73,8 @@ class Answering:
         found = []
         for _, text in pairs:
             logprobs = np.full(len(text), -1.0 + shift)
-            found.append(
-                TokenLogprobs(logprobs, np.arange(len(text)), np.zeros(len(text), dtype=np.bool_))
-            )
+            nothing = np.zeros(len(text))
+            found.append(TokenLogprobs(logprobs, np.arange(len(text)), nothing > 0, nothing))
         return found
 
 
@@ -112,6 +111,7 @@ def do(tmp_path: Path) -> Callable[..., Path]:
                 plan=plan,
                 done=done,
                 endpoint=endpoint,
+                in_process=endpoint,  # type: ignore[arg-type]
                 folder=out,
                 work=work,
                 report=lambda advance, total, note: None,

@@ -17,6 +17,13 @@ from imitate.config.data import (
     Source,
     TableSource,
 )
+from imitate.config.distilling import (
+    DistillJob,
+    FilePrompts,
+    HubPrompts,
+    JobSampling,
+    SeedPrompts,
+)
 from imitate.config.models import (
     BaseConfig,
     DistillConfig,
@@ -31,6 +38,7 @@ from imitate.config.models import (
     TrainConfig,
     VllmConfig,
 )
+from imitate.config.section import Section
 from imitate.config.tasks import (
     AnalysisConfig,
     ControlName,
@@ -50,12 +58,16 @@ __all__ = [
     "ControlName",
     "DataConfig",
     "DistillConfig",
+    "DistillJob",
     "DocumentsSource",
     "EndpointTeacher",
     "FileItems",
+    "FilePrompts",
     "FileSource",
+    "HubPrompts",
     "HubSource",
     "ItemSource",
+    "JobSampling",
     "LabConfig",
     "LabItems",
     "LabSource",
@@ -67,6 +79,8 @@ __all__ = [
     "OutputsTeacher",
     "PublishedTeacher",
     "RunningServerConfig",
+    "Section",
+    "SeedPrompts",
     "ServeConfig",
     "Source",
     "TableSource",

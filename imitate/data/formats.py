@@ -22,13 +22,21 @@ from typing import Any
 from evals.errors import DataError
 from imitate.config import TableSource
 
-__all__ = ["Exchanges", "Layout", "choose_layout", "missing_column", "to_text"]
+__all__ = [
+    "Exchanges",
+    "Layout",
+    "choose_layout",
+    "choose_prompt_layout",
+    "missing_column",
+    "to_text",
+]
 
 LAYOUTS = ("messages", "sharegpt", "alpaca", "completion", "hc3", "columns")
 _CONVERSATION_COLUMNS = ("messages", "conversations", "conversation")
 _ALPACA_RESPONSES = ("output", "response")
 _ALPACA_INPUTS = ("input", "context")
 _COMPLETION_RESPONSES = ("completion", "response")
+_PROMPT_COLUMNS = ("prompt", "question", "instruction")
 _ROLES = {
     **dict.fromkeys(["user", "human", "prompter"], "user"),
     **dict.fromkeys(["assistant", "gpt", "chatgpt", "bing", "bard", "model", "bot"], "assistant"),
@@ -60,16 +68,30 @@ class Layout:
         Raises:
             ValueError: A value is of a kind that the layout does not have.
         """
-        if self.name in ("messages", "sharegpt"):
+        if self.is_conversation:
             return _read_conversation(row.get(self.prompt))
-        prompt = to_text(row.get(self.prompt))
-        extra = to_text(row.get(self.input)) if self.input else ""
-        if extra.strip():
-            prompt = f"{prompt}\n\n{extra}"
+        prompt = self.read_prompt(row)
         responses = row.get(self.response)
         if not isinstance(responses, list):
             responses = [responses]
         return Exchanges(tuple((prompt, to_text(response)) for response in responses))
+
+    def read_prompt(self, row: Mapping[str, Any]) -> str:
+        """Return the prompt of a row, whatever answer stands beside it.
+
+        Raises:
+            ValueError: A value is of a kind that the layout does not have.
+        """
+        if self.is_conversation:
+            return _read_turns(row.get(self.prompt)).prompt
+        prompt = to_text(row.get(self.prompt))
+        extra = to_text(row.get(self.input)) if self.input else ""
+        return f"{prompt}\n\n{extra}" if extra.strip() else prompt
+
+    @property
+    def is_conversation(self) -> bool:
+        """Whether a row is a list of turns."""
+        return self.name in ("messages", "sharegpt")
 
 
 def choose_layout(source: TableSource, row: Mapping[str, Any], where: str) -> Layout:
@@ -97,6 +119,30 @@ def choose_layout(source: TableSource, row: Mapping[str, Any], where: str) -> La
         hint=f"known formats are {', '.join(LAYOUTS)}; for any two columns say "
         "`format: columns`, `prompt_column` and `response_column`",
     )
+
+
+def choose_prompt_layout(column: str | None, row: Mapping[str, Any], where: str) -> Layout:
+    """Return where rows have their prompt: in the column that the config names, or a known one.
+
+    Raises:
+        DataError: The named column is missing, or none is known.
+    """
+    if column:
+        if column not in row:
+            raise missing_column(column, "prompts.prompt_column", list(row), where)
+        return Layout("columns", column, "")
+    for name in LAYOUTS[:-1]:
+        if layout := _match(name, row):
+            return layout
+    known = next((name for name in _PROMPT_COLUMNS if name in row), None)
+    if known is None:
+        raise DataError(
+            f"no column of prompts recognised; columns are {_listed(row)}",
+            where=where,
+            hint="name it in `prompts.prompt_column`",
+        )
+    extra = next((c for c in _ALPACA_INPUTS if c in row), "") if known == "instruction" else ""
+    return Layout("columns", known, "", extra)
 
 
 _NEEDS = {
@@ -171,7 +217,21 @@ def _match(name: str, row: Mapping[str, Any]) -> Layout | None:
     return Layout(name, prompt, response, extra)
 
 
+@dataclass(frozen=True)
+class _Turns:
+    """A conversation up to its first answer, and how many answers follow."""
+
+    prompt: str
+    answers: tuple[str, ...]
+    later: int
+
+
 def _read_conversation(turns: Any) -> Exchanges:
+    read = _read_turns(turns)
+    return Exchanges(tuple((read.prompt, answer) for answer in read.answers), read.later)
+
+
+def _read_turns(turns: Any) -> _Turns:
     if not isinstance(turns, list):
         raise ValueError("has no list of turns")
     told: dict[str, list[str]] = {"system": [], "user": [], "assistant": []}
@@ -182,10 +242,8 @@ def _read_conversation(turns: Any) -> Exchanges:
             later += role == "assistant"
         elif role in ("system", "user") or (role == "assistant" and told["user"]):
             told[role].append(text)
-    if not told["assistant"]:
-        return Exchanges(())
     prompt = "\n\n".join(filter(None, [*told["system"], *told["user"]]))
-    return Exchanges(((prompt, told["assistant"][0]),), later)
+    return _Turns(prompt, tuple(told["assistant"]), later)
 
 
 def _read_turn(turn: Any) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evals.errors import DataError
@@ -14,7 +14,7 @@ from imitate.data.card import SourceCard
 from imitate.data.files import FileLimits, bad_line, hash_file, read_rows
 from imitate.data.formats import Layout, choose_layout, missing_column, to_text
 
-__all__ = ["open_source", "read_examples"]
+__all__ = ["open_source", "read_examples", "read_source_rows"]
 
 _LICENCE_COLUMNS = ("license", "licence")
 _MAX_LICENCES = 20
@@ -52,15 +52,24 @@ def read_examples(
     card = card or open_source(source)
     limits = FileLimits(data.max_row_bytes, data.max_bad_lines)
     where = str(source.path) if isinstance(source, FileSource) else card.name
-    rows: Iterable[tuple[int, Mapping[str, Any]]] = (
-        read_rows(source.path, limits, card)
-        if isinstance(source, FileSource)
-        else _read_hub(source)
-    )
     reader = _Reader(source, limits, card, where)
-    for number, row in rows:
+    for number, row in read_source_rows(source, limits, card):
         yield from reader.read(number, row)
     reader.finish()
+
+
+def read_source_rows(
+    source: FileSource | HubSource, limits: FileLimits, card: SourceCard
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the number and the values of each row of a source; what is skipped is counted.
+
+    Raises:
+        DataError: The source cannot be read.
+    """
+    if isinstance(source, FileSource):
+        yield from read_rows(source.path, limits, card)
+    else:
+        yield from _read_hub(source)
 
 
 class _Reader:

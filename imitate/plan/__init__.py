@@ -24,9 +24,17 @@ from imitate.plan.answering import (
 from imitate.plan.arms import Arm, ArmKind, group_of, list_arms
 from imitate.plan.cells import RUN, TEACHER, Cell, Stage, source_params
 from imitate.plan.gathering import data_cells, distill_cells, item_cells
-from imitate.plan.training import memorise_cells, prove_cells, train_cells
+from imitate.plan.training import (
+    N_PROVED,
+    memorise_cells,
+    prove_cells,
+    reference_cells,
+    train_cells,
+    used_adapters,
+)
 
 __all__ = [
+    "N_PROVED",
     "N_STYLE_EXAMPLES",
     "RUN",
     "TEACHER",
@@ -77,7 +85,9 @@ def build_plan(config: Config) -> Plan:
     for group in (TEACHER, *(base.name for base in config.bases)):
         cells += train_cells(config, group)
         members = [arm for arm in arms if group_of(arm) == group]
-        cells += prove_cells(config, group, members)
+        adapters = used_adapters(config, group, members)
+        cells += reference_cells(config, group, adapters)
+        cells += prove_cells(config, group, adapters)
         cells += _unique(cell for arm in members for cell in measure_cells(config, arm))
         cells += memorise_cells(config, group)
     cells += style_cells(config, arms)

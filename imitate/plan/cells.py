@@ -46,6 +46,7 @@ class Stage(StrEnum):
     DATA = "data"
     TRAIN = "train"
     CHOOSE = "choose"
+    REFERENCE = "reference"
     PROVE = "prove"
     GENERATE = "generate"
     CAPABILITY = "capability"

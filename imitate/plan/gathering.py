@@ -49,6 +49,7 @@ def distill_cells(config: Config) -> Iterator[Cell]:
                     "world": config.lab.world_seed,
                     "seed": config.seed,
                     "shard_items": config.serve.shard_items,
+                    "serve": config.serve.deciding if teacher_models(config.teacher) else None,
                 }
                 yield Cell(
                     Stage.DISTILL,

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+from evals.records import Axis, Format
 from imitate.config import Config, MixConfig
 from imitate.plan.arms import Arm, learning_rates, single_rate, sweep_label
-from imitate.plan.cells import TEACHER, Cell, Stage, all_items, base_config, dump, template_files
+from imitate.plan.cells import (
+    TEACHER,
+    Cell,
+    Stage,
+    all_items,
+    base_config,
+    dump,
+    source_files,
+    template_files,
+)
 
-__all__ = ["memorise_cells", "prove_cells", "train_cells"]
+__all__ = [
+    "N_PROVED",
+    "memorise_cells",
+    "prove_cells",
+    "reference_cells",
+    "train_cells",
+    "used_adapters",
+]
+
+N_PROVED = 4
+"""Examples on which an adapter is proved to act, and a server to run it as PEFT does."""
 
 
 def train_cells(config: Config, base: str) -> Iterator[Cell]:
@@ -108,25 +130,64 @@ def memorise_cells(config: Config, base: str) -> Iterator[Cell]:
         )
 
 
-def prove_cells(config: Config, base: str, arms: Iterable[Arm]) -> Iterator[Cell]:
-    """Yield the cells that prove, before anything is measured, that a base's adapters act."""
-    used = {arm.trained_by: arm.mix for arm in arms if arm.trained_by}
+def used_adapters(config: Config, base: str, arms: Iterable[Arm]) -> dict[str, str]:
+    """Return the mix of each adapter of a base that is measured, by the cell that trains it."""
+    used = {arm.trained_by: str(arm.mix) for arm in arms if arm.trained_by}
     for name, mix in config.mixes.items():
         if base != TEACHER and is_memorised(config, base, mix):
             used |= dict.fromkeys(_halves(config, base, name, mix), name)
-    for trained_by, mix_name in used.items():
-        yield Cell(
-            Stage.PROVE,
-            f"prove/{trained_by.removeprefix('train/')}",
-            base,
-            {"serve": config.serve.deciding},
-            inputs=(f"data/{mix_name}", trained_by),
-            models=(base_config(config, base).model,),
-            files=template_files(config, base),
-            examples=1,
-            adapter=trained_by,
-            tokens=3 * 250,
-        )
+    return used
+
+
+def reference_cells(config: Config, base: str, adapters: Mapping[str, str]) -> Iterator[Cell]:
+    """Yield the cells that say how adapters act in PEFT, where a server is to be held to it.
+
+    lm-eval's own model scores the first adapter, and the base, beside it.
+    """
+    tasks = config.tasks
+    task = next((t for t in tasks if t.axis is Axis.CAPABILITY and Format.PLAIN in t.formats), None)
+    for number, (trained_by, mix) in enumerate(adapters.items()):
+        if config.serve.backend == "transformers":
+            return
+        scored = task.name if task and number == 0 else None
+        params = {"dtype": config.serve.dtype, "seed": config.seed, "scored": scored}
+        inputs = (f"data/{mix}", trained_by, *((f"items/{scored}",) if scored else ()))
+        cell = _on_adapter(config, base, Stage.REFERENCE, trained_by, params, inputs)
+        source = source_files(task.source) if task and scored else ()
+        yield dataclasses.replace(cell, files=(*cell.files, *source))
+
+
+def prove_cells(config: Config, base: str, adapters: Mapping[str, str]) -> Iterator[Cell]:
+    """Yield the cells that prove, before anything is measured, that a base's adapters act."""
+    for trained_by, mix in adapters.items():
+        inputs: tuple[str, ...] = (f"data/{mix}", trained_by)
+        if config.serve.backend != "transformers":
+            inputs += (trained_by.replace("train/", "reference/", 1),)
+        params = {"serve": config.serve.deciding}
+        yield _on_adapter(config, base, Stage.PROVE, trained_by, params, inputs)
+
+
+def _on_adapter(
+    config: Config,
+    base: str,
+    stage: Stage,
+    trained_by: str,
+    params: dict[str, Any],
+    inputs: tuple[str, ...],
+) -> Cell:
+    """Return a cell that looks at one adapter through a few examples of what it was trained on."""
+    return Cell(
+        stage,
+        trained_by.replace("train", stage.value, 1),
+        base,
+        params,
+        inputs=inputs,
+        models=(base_config(config, base).model,),
+        files=template_files(config, base),
+        examples=N_PROVED,
+        adapter=trained_by,
+        tokens=3 * 250 * N_PROVED,
+    )
 
 
 def _halves(config: Config, base: str, name: str, mix: MixConfig) -> tuple[str, str]:

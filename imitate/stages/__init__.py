@@ -14,7 +14,7 @@ __all__ = ["Workplace", "run_stage"]
 
 def run_stage(cell: Cell, place: Workplace) -> None:
     """Write a cell's files into its folder."""
-    from imitate.stages import analysing, answering, gathering, listening, training
+    from imitate.stages import analysing, answering, gathering, listening, proving, training
 
     write = {
         Stage.ITEMS: gathering.write_items,
@@ -22,7 +22,8 @@ def run_stage(cell: Cell, place: Workplace) -> None:
         Stage.DATA: gathering.write_examples,
         Stage.TRAIN: training.write_adapter,
         Stage.CHOOSE: training.write_choice,
-        Stage.PROVE: training.write_proof,
+        Stage.REFERENCE: proving.write_reference,
+        Stage.PROVE: proving.write_proof,
         Stage.GENERATE: answering.write_completions,
         Stage.CAPABILITY: answering.write_capability,
         Stage.SCORE: answering.write_scores,

@@ -21,12 +21,13 @@ from evals.records import (
     read_records,
     write_records,
 )
-from imitate.config import EndpointTeacher, LmEvalItems, OracleTeacher, OutputsTeacher
+from imitate.config import EndpointTeacher, LmEvalItems, OracleTeacher, OutputsTeacher, TaskConfig
 from imitate.plan import N_STYLE_EXAMPLES, TEACHER, Cell, imitated_mix
 from imitate.stages.workplace import Workplace, write_json
 
 __all__ = [
     "answered_items",
+    "ask_by_lm_eval",
     "few_shot_items",
     "write_capability",
     "write_completions",
@@ -99,7 +100,6 @@ def write_capability(cell: Cell, place: Workplace) -> None:
     Items of our own are asked shard by shard, each kept over a kill. A task of lm-eval is asked as
     a whole: each call of it would load all of its data again.
     """
-    from evals.capability import run_lm_eval_task
     from evals.generate import shards
     from evals.lm import endpoint_lm
 
@@ -116,43 +116,45 @@ def write_capability(cell: Cell, place: Workplace) -> None:
         write_json(place.folder / "left_out.json", {"reason": reason})
         return
     lm = endpoint_lm(_endpoint(cell, place), _model(cell))
+    shown = few_shot_items(items, task.few_shot)
     if isinstance(task.source, LmEvalItems):
-        scores = run_lm_eval_task(
+        scores = ask_by_lm_eval(lm, task, items, shown, format_)
+    else:
+        asked = answered_items(items, task.few_shot)
+        progress = place.progress(len(asked))
+        scores = []
+        for number, shard in enumerate(shards(asked, cell.params["shard_items"])):
+            ask = functools.partial(ask_by_lm_eval, lm, task, shard, shown, format_)
+            scores += place.resume(str(number), ask, Score)
+            progress(len(shard))
+    write_records(place.folder / "scores.parquet", scores, Score)
+
+
+def ask_by_lm_eval(
+    lm: Any, task: TaskConfig, asked: Sequence[Item], shown: Sequence[Item], format_: Format
+) -> list[Score]:
+    """Return a model's scores on items of a capability task, its own or lm-eval's."""
+    from evals.capability import run_lm_eval_task, score_items_with_lm_eval
+
+    if isinstance(task.source, LmEvalItems):
+        return run_lm_eval_task(
             lm,
             task.source.task,
-            items,
+            asked,
             arm=ARM,
             format=format_,
             metric=task.source.metric,
             few_shot=task.few_shot,
         )
-    else:
-        shown = few_shot_items(items, task.few_shot) if format_ is Format.PLAIN else []
-        asked = answered_items(items, task.few_shot)
-        progress = place.progress(len(asked))
-        scores = []
-        for number, shard in enumerate(shards(asked, cell.params["shard_items"])):
-            ask = functools.partial(_asked_by_lm_eval, lm, shard, shown, cell, progress)
-            scores += place.resume(str(number), ask, Score)
-    write_records(place.folder / "scores.parquet", scores, Score)
-
-
-def _asked_by_lm_eval(
-    lm: Any, asked: Sequence[Item], shown: Sequence[Item], cell: Cell, progress: Progress
-) -> list[Score]:
-    """Return the scores on one shard of our own items."""
-    from evals.capability import score_items_with_lm_eval
-
-    scores = score_items_with_lm_eval(
+    is_plain = format_ is Format.PLAIN
+    return score_items_with_lm_eval(
         lm,
         asked,
         arm=ARM,
-        format=Format(cell.params["format"]),
-        few_shot=shown,
-        max_tokens=cell.params["max_tokens"],
+        format=format_,
+        few_shot=shown if is_plain else [],
+        max_tokens=task.max_plain_tokens if is_plain else task.max_tokens,
     )
-    progress(len(asked))
-    return scores
 
 
 def _why_unscored(cell: Cell, place: Workplace, items: Sequence[Item]) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import random
 from collections.abc import Callable
@@ -18,11 +17,7 @@ from imitate.stages.workplace import Workplace, read_json, write_json
 if TYPE_CHECKING:
     from imitate.train import TrainProgress
 
-__all__ = ["response_pair", "split_halves", "write_adapter", "write_choice", "write_proof"]
-
-LEAST_SHIFT = 1e-5
-"""Smallest shift of an adapter in process, in nats per token: here the base never differs from
-itself, so whatever is above rounding in float64 comes from the adapter."""
+__all__ = ["response_pair", "split_halves", "write_adapter", "write_choice"]
 
 
 def write_adapter(cell: Cell, place: Workplace) -> None:
@@ -106,25 +101,6 @@ def write_choice(cell: Cell, place: Workplace) -> None:
     write_json(
         place.folder / "choice.json", {"learning_rate": best["learning_rate"], "points": points}
     )
-
-
-def write_proof(cell: Cell, place: Workplace) -> None:
-    """Prove on one example of the teacher's that an adapter acts as it is served.
-
-    Raises:
-        ModelError: It does not, or the base changes beside it: nothing that follows would count.
-    """
-    from evals.adapters import prove_adapters_act
-
-    assert cell.adapter, cell
-    data = place.input(cell.inputs[0])
-    example = read_records(data / "train.parquet", Example)[0]
-    endpoint = place.endpoint()
-    pairs = [response_pair(endpoint, example)]
-    (proof,) = prove_adapters_act(endpoint, pairs, adapters=[cell.adapter], least_shift=LEAST_SHIFT)
-    told = dataclasses.asdict(proof)
-    del told["adapter"]  # cells with the same adapter share their work
-    write_json(place.folder / "proof.json", told)
 
 
 def response_pair(endpoint: Endpoint, example: Example) -> tuple[str, str]:

@@ -6,12 +6,15 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from evals.endpoint import Endpoint, Progress
 from evals.records import Completion, Example, Item, Score, read_records, write_records
 from imitate.plan import Plan
 from imitate.store import FinishedCell
+
+if TYPE_CHECKING:
+    from imitate.engine import Engine
 
 __all__ = ["Workplace", "read_json", "write_json"]
 
@@ -23,12 +26,14 @@ class Workplace:
     """One cell's surroundings.
 
     `folder` takes the output; `work` survives a kill. `report(advance, total, note)` moves the
-    cell's progress bar. `endpoint` opens the group's endpoint when it is first called.
+    cell's progress bar. `endpoint` opens the group's endpoint when it is first called; `in_process`
+    does the same in this process, whatever serves the run, with adapters acting unmerged.
     """
 
     plan: Plan
     done: Mapping[str, FinishedCell]
     endpoint: Callable[[], Endpoint]
+    in_process: Callable[[], Engine]
     folder: Path
     work: Path
     report: Callable[[int, int | None, str], None]

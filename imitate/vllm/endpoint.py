@@ -25,8 +25,10 @@ from evals.transport import CallError, CallPolicy
 from evals.wire import Request
 from imitate.config import RunningServerConfig, ServeConfig
 from imitate.keys import key_from
+from imitate.lint import lint_adapters
 from imitate.models import ModelRef, choose_dtype, context_length, generation_config, load_tokenizer
 from imitate.tokens import answer_text, encode, encode_pair, render_chat, stop_ids, too_long
+from imitate.vllm.command import MAX_RANK
 from imitate.vllm.process import VllmServer
 from imitate.vllm.running import loaded_adapters
 
@@ -205,6 +207,7 @@ def open_vllm(
         RunError: The server does not start; the message has the cause and the end of its log.
     """
     prompts = _prompts(ref, chat_template, serve.vllm.max_model_len)
+    lint_adapters(adapters, ref, prompts.tokenizer, max_rank=MAX_RANK)
     dtype = str(choose_dtype(serve.dtype, ref)).removeprefix("torch.")
     with VllmServer(
         ref, adapters, serve.vllm, dtype=dtype, max_length=prompts.max_length, log=log
@@ -240,6 +243,7 @@ def open_running(
     where = serve.endpoint
     assert where is not None, "checked with the config"
     prompts = _prompts(ref, chat_template, serve.vllm.max_model_len)
+    lint_adapters(adapters, ref, prompts.tokenizer, max_rank=MAX_RANK)
     servers = _servers(where)
     with loaded_adapters(servers, adapters) as names:
         endpoint = ServedEndpoint(

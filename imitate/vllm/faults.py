@@ -10,6 +10,8 @@ __all__ = ["Cause", "explain_exit", "tail_of"]
 
 N_TAIL_LINES = 12
 _PREFIX = re.compile(r"^\(\w[\w-]* pid=\d+\) ")
+_NOISE = re.compile(r"nanobind|leaked (?:function|type|instance)|skipped remainder")
+"""What a compiled library prints as its process ends, after all that matters."""
 _ERROR = re.compile(r"(?:^|\s)(\w*(?:Error|Exception|Interrupt)): (.+)$", re.MULTILINE)
 
 _KNOWN = (
@@ -61,7 +63,7 @@ def explain_exit(printed: str) -> Cause:
 def tail_of(log: Path, n_lines: int = N_TAIL_LINES) -> str:
     """Return the last lines of a log, each indented."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    told = [f"  {line[:240]}" for line in lines if line.strip()]
+    told = [f"  {line[:240]}" for line in lines if line.strip() and not _NOISE.search(line)]
     return "\n".join(told[-n_lines:])
 
 

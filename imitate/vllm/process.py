@@ -26,7 +26,7 @@ from evals.server import Server
 from imitate.config import VllmConfig
 from imitate.models import ModelRef
 from imitate.vllm.command import HOST, build_launch, require_vllm
-from imitate.vllm.faults import explain_exit, tail_of
+from imitate.vllm.faults import Cause, explain_exit, tail_of
 from imitate.vllm.leftovers import noted, stop_group, stop_leftovers
 
 __all__ = ["VllmServer"]
@@ -71,7 +71,7 @@ class VllmServer:
         self._max_length = max_length
         self.log = log
         self._key = secrets.token_urlsafe(24)
-        self._port = 0
+        self._port, self._log_start = 0, 0
         self._process: subprocess.Popen[bytes] | None = None
         self._held = contextlib.ExitStack()
         self._n_restarts = 0
@@ -100,17 +100,19 @@ class VllmServer:
         """Have a function called, from another thread, when the server ends by itself."""
         self._on_death = call
 
-    def restart(self, reason: Exception) -> None:
+    def restart(self, error: Exception) -> None:
         """Start a server that died, or hangs, once more.
 
         Raises:
             RunError: It has been started again often enough, or does not start.
         """
+        has_died = self._process is not None and self._process.poll() is not None
+        reason = self._cause().message if has_died else str(error)
         if self._n_restarts >= self._settings.max_restarts:
             raise RunError(
-                f"the vLLM server of `{self._ref.name}` was started again {self._n_restarts} times "
-                f"and failed each time: {reason}\n{tail_of(self.log)}"
-            ) from reason
+                f"the vLLM server of `{self._ref.name}` failed once more after "
+                f"{self._n_restarts} restarts: {reason}\n\n{self._last_words()}"
+            ) from error
         self._n_restarts += 1
         _log.warning(
             "the vLLM server of %s failed (%s): starting it again, %d of %d",
@@ -168,23 +170,28 @@ class VllmServer:
             if time.monotonic() > end:
                 raise RunError(
                     f"the vLLM server of `{self._ref.name}` did not answer within "
-                    f"{self._settings.start_timeout_s} s (`serve.vllm.start_timeout_s`)\n"
-                    + tail_of(self.log)
+                    f"{self._settings.start_timeout_s} s (`serve.vllm.start_timeout_s`)\n\n"
+                    + self._last_words()
                 )
             time.sleep(POLL_S)
         threading.Thread(target=self._watch, args=(self._process,), daemon=True).start()
 
     def _failure(self) -> RunError:
-        """Return why the server ended before it answered, by its log since this start."""
-        with self.log.open("rb") as log:
-            log.seek(self._log_start)
-            printed = log.read().decode("utf-8", errors="replace")
-        cause = explain_exit(printed)
+        """Return why the server ended before it answered."""
+        cause = self._cause()
         kind = _PortTaken if cause.is_port_taken else RunError
         return kind(
-            f"vLLM does not serve `{self._ref.name}`: {cause.message}\n\n"
-            f"the last lines of {self.log}:\n{tail_of(self.log)}"
+            f"vLLM does not serve `{self._ref.name}`: {cause.message}\n\n{self._last_words()}"
         )
+
+    def _cause(self) -> Cause:
+        """Return why the server ended, by its log since this start."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return explain_exit(log.read().decode("utf-8", errors="replace"))
+
+    def _last_words(self) -> str:
+        return f"the last lines of {self.log}:\n{tail_of(self.log)}"
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         process.wait()
