@@ -242,7 +242,7 @@ def test_a_real_server_says_what_the_models_say_in_this_process(tmp_path: Path) 
     with in_process_speakers(read_served_run(folder, runs=tmp_path)) as speakers:
         here = Session(speakers, [], sampling, Console(quiet=True)).say(prompt)[0]
     command = [sys.executable, "-m", "imitate.cli", "serve", str(folder), "--port", "0"]
-    with serving("", command=command, timeout_s=240) as process:
+    with serving("", command=command, timeout_s=600) as process:
         printed(process)
         running = find_running(folder)
         assert running is not None
