@@ -78,6 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(verbs)
     _add_data(verbs)
     _add_distill(verbs)
+    _add_serve(verbs)
+    _add_spot(verbs)
     _add_models(verbs)
     _add_lab(verbs)
     doctor = verbs.add_parser("doctor", help="say what of the stack works on this machine")
@@ -96,8 +98,10 @@ class _PrintCompletion(argparse.Action):
         parser.exit(0)
 
 
-def _add_config(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
-    parser.add_argument("config", type=Path, metavar="CONFIG", nargs=nargs, help="YAML file")
+def _add_config(
+    parser: argparse.ArgumentParser, nargs: str | None = None, *, help: str = "YAML file"
+) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG", nargs=nargs, help=help)
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -162,6 +166,66 @@ def _add_distill(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     distill.add_argument("--schema", action="store_true", help="print the JSON schema of configs")
     distill.add_argument("--quiet", action="store_true", help="no progress bars")
     distill.set_defaults(command=_distill)
+
+
+def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = verbs.add_parser(
+        "serve", help="run a run's models behind one OpenAI-compatible endpoint, until Ctrl-C"
+    )
+    _add_config(serve, help="folder of a run, or a config")
+    serve.add_argument("--base", metavar="NAME", help="this base and its adapters only")
+    serve.add_argument("--no-teacher", action="store_true", help="leave the teacher out")
+    serve.add_argument("--port", type=_port, help="port on 127.0.0.1 (8008, or any free one)")
+    serve.set_defaults(command=_serve)
+
+
+def _add_spot(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    spot = verbs.add_parser(
+        "spot", help="show what base, imitators and teacher answer, side by side"
+    )
+    spot.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    spot.add_argument("prompt", nargs="?", metavar="PROMPT", help="a session where it is left out")
+    spot.add_argument(
+        "--arms",
+        default="",
+        metavar="NAMES",
+        help="names or patterns between commas (all but controls, planted arms and sweeps)",
+    )
+    spot.add_argument("--seed", type=_whole, default=0, help="seed of sampling (0)")
+    spot.add_argument(
+        "--temperature", type=_temperature, default=0.0, help="0 is greedy, the default"
+    )
+    spot.add_argument("--max-tokens", type=_count, default=256, help="longest answer (256)")
+    spot.add_argument("--url", help="another endpoint than the run's; its key in IMITATE_SERVE_KEY")
+    spot.set_defaults(command=_spot)
+
+
+def _port(text: str) -> int:
+    return _number(text, 0, 65535)
+
+
+def _whole(text: str) -> int:
+    return _number(text, 0, 2**63 - 1)
+
+
+def _count(text: str) -> int:
+    return _number(text, 1, 1_000_000)
+
+
+def _number(text: str, lowest: int, highest: int) -> int:
+    if not text.isdecimal() or not lowest <= int(text) <= highest:
+        raise argparse.ArgumentTypeError(f"a whole number from {lowest} to {highest}, got {text}")
+    return int(text)
+
+
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 2:
+        raise argparse.ArgumentTypeError(f"a number from 0 to 2, got {text}")
+    return value
 
 
 def _add_models(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -244,6 +308,33 @@ def _distill(arguments: argparse.Namespace) -> int:
 
     return distill(
         arguments.config, arguments.overrides, runs=arguments.runs, quiet=arguments.quiet
+    )
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from imitate.serving import serve
+
+    return serve(
+        arguments.config,
+        arguments.overrides,
+        runs=arguments.runs,
+        base=arguments.base,
+        with_teacher=not arguments.no_teacher,
+        port=arguments.port,
+    )
+
+
+def _spot(arguments: argparse.Namespace) -> int:
+    from evals.endpoint import Sampling
+    from imitate.spot import spot
+
+    sampling = Sampling(arguments.max_tokens, arguments.temperature, seed=arguments.seed)
+    return spot(
+        arguments.run,
+        arguments.prompt,
+        url=arguments.url,
+        arms=arguments.arms.replace(",", " ").split(),
+        sampling=sampling,
     )
 
 

@@ -3,7 +3,7 @@
 In: a run directory with `results.json`, `outputs.json` and `config.yaml`. Out: files beside them,
 or elsewhere.
 Everything in a run is data: the page escapes it, and its content security policy lets nothing load
-and runs one script, named by its hash.
+and runs named scripts only, by their hash; a full report may ask a model server on this machine.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import base64
 import functools
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from reports import figures, numbers, outputs, sections, text, theme, verdicts
 from reports.alerts import alerts
 from reports.page import Cell, Figure, Section, Span
 from reports.reading import AXES, Run, axes_of, lead_imitator, read_run
+from reports.spot import SpotPanel, spot_panel
 from reports.svg import standalone
 
 __all__ = ["ReportFiles", "comparison_markdown", "write_report"]
@@ -56,6 +58,7 @@ class Report:
     examples: outputs.Examples
     n_outputs: int
     is_excerpt: bool
+    spot: SpotPanel | None
 
     @property
     def figures(self) -> tuple[Figure, ...]:
@@ -81,7 +84,9 @@ def write_report(
     run = read_run(run_dir)
     if n_excerpts is not None:
         run = outputs.excerpts(run, n_excerpts)
-    report = _report(run, is_excerpt=n_excerpts is not None)
+    is_excerpt = n_excerpts is not None
+    spot = None if is_excerpt else spot_panel(run.results)  # published, it reaches nobody
+    report = _report(run, spot, is_excerpt=is_excerpt)
     folder = out_dir or run_dir
     folder.mkdir(parents=True, exist_ok=True)
     html, markdown = folder / "report.html", folder / "report.md"
@@ -90,7 +95,7 @@ def write_report(
     return ReportFiles(html, markdown, _write_figures(folder / "figures", report.figures))
 
 
-def _report(run: Run, *, is_excerpt: bool) -> Report:
+def _report(run: Run, spot: SpotPanel | None, *, is_excerpt: bool) -> Report:
     results = run.results
     lead = lead_imitator(results)
     plane = figures.plane_figures(results)
@@ -107,6 +112,7 @@ def _report(run: Run, *, is_excerpt: bool) -> Report:
         examples=outputs.examples(run),
         n_outputs=len(run.items),
         is_excerpt=is_excerpt,
+        spot=spot,
     )
 
 
@@ -145,14 +151,15 @@ def _write_figures(folder: Path, drawn: tuple[Figure, ...]) -> tuple[Path, ...]:
 
 
 def _html(report: Report, run: Run) -> str:
-    script = Markup((TEMPLATES / "browser.js").read_text(encoding="utf-8"))
+    names = ("browser.js", *(("spot.js",) if report.spot else ()))
+    scripts = [Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in names]
     style = Markup(_style_sheet())
     template = _environment(is_html=True).get_template("report.html.j2")
     return template.render(
         report=report,
         style=style,
-        script=script,
-        policy=_policy(style, script),
+        scripts=scripts,
+        policy=_policy(style, scripts, may_ask=report.spot is not None),
         outputs_json=outputs.browser_json(run),
     )
 
@@ -169,11 +176,16 @@ def _style_sheet() -> str:
     return sheet
 
 
-def _policy(style: str, script: str) -> str:
-    """Return a policy under which nothing loads and only these two elements count."""
+def _policy(style: str, scripts: Sequence[str], *, may_ask: bool) -> str:
+    """Return a policy under which nothing loads and only these elements count.
+
+    A page that may ask reaches the servers of this machine, and nobody else.
+    """
+    asked = {"connect-src": "'self' http://127.0.0.1:*"} if may_ask else {}
     rules = {
         "default-src": "'none'",
-        "script-src": _hash(script),
+        **asked,
+        "script-src": " ".join(map(_hash, scripts)),
         "style-src": _hash(style),
         "img-src": "data:",
         "base-uri": "'none'",

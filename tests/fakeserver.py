@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -22,17 +23,33 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Reply:
-    """What the fake server sends; `claims` is a Content-Length that the body does not keep."""
+    """What the fake server sends; `claims` is a Content-Length that the body does not keep.
 
-    body: Any
+    `pieces` are streamed instead of the body; where they raise `ConnectionError`, it breaks off.
+    """
+
+    body: Any = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     claims: int | None = None
     before: Callable[[], object] = lambda: None
+    pieces: Iterable[bytes] | None = None
 
 
 Script = Callable[[Body, int], Reply]
 """A request's body and its number from 0 -> the reply."""
+
+
+class QuietHandler(BaseHTTPRequestHandler):
+    """Logs nothing; clients may leave at any time."""
+
+    def handle(self) -> None:
+        """Answer the requests of one connection."""
+        with contextlib.suppress(ConnectionError):
+            super().handle()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
 
 
 class FakeServer:
@@ -44,7 +61,7 @@ class FakeServer:
         lock = threading.Lock()
         fake = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
@@ -57,9 +74,21 @@ class FakeServer:
                 reply.before()
                 content = reply.body if isinstance(reply.body, bytes) else as_json(reply.body)
                 try:
-                    self.send(reply, content)
-                except (BrokenPipeError, ConnectionResetError):
+                    if reply.pieces is None:
+                        self.send(reply, content)
+                    else:
+                        self.stream(reply, reply.pieces)
+                except ConnectionError:
                     self.close_connection = True
+
+            def stream(self, reply: Reply, pieces: Iterable[bytes]) -> None:
+                self.send_response(reply.status)
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                for piece in pieces:
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                self.wfile.write(b"0\r\n\r\n")
 
             def send(self, reply: Reply, content: bytes) -> None:
                 self.send_response(reply.status)
@@ -70,9 +99,6 @@ class FakeServer:
                 self.wfile.write(content)
                 if reply.claims:
                     self.close_connection = True
-
-            def log_message(self, *_: Any) -> None:
-                pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
@@ -129,6 +155,26 @@ def echoing(body: Body, _: int) -> Reply:
 
 def refusing(message: str, status: int, **error: Any) -> Reply:
     return Reply({"error": {"message": message, **error}}, status)
+
+
+def event(data: Any) -> bytes:
+    """Return a server-sent event."""
+    return b"data: " + (data if isinstance(data, bytes) else as_json(data)) + b"\n\n"
+
+
+def chunk(text: str, model: str = "m", reason: str | None = None) -> Body:
+    """Return one piece of a streamed chat answer."""
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": reason}
+    return {"object": "chat.completion.chunk", "model": model, "choices": [choice]}
+
+
+def chat_events(*texts: str, model: str = "m") -> Iterator[bytes]:
+    """Yield a whole streamed answer, event by event."""
+    for text in texts:
+        yield event(chunk(text, model))
+    yield event(chunk("", model, "stop"))
+    yield event({"object": "chat.completion.chunk", "choices": [], "usage": {"total_tokens": 9}})
+    yield event(b"[DONE]")
 
 
 def in_turn(*replies: Reply) -> Script:
