@@ -57,7 +57,7 @@ def check(path: Path, overrides: Sequence[str], *, runs: Path) -> int:
     console.print(_cost(plan, sizes, hardware))
     console.print(_resolution(config))
     for note in (*notes, *_missing_server(config)):
-        console.print(f"note: {note}")
+        console.print(f"note: {note}", markup=False)
     return 0
 
 

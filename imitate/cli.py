@@ -312,7 +312,7 @@ def _distill(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from imitate.serving import serve
+    from imitate.serving.command import serve
 
     return serve(
         arguments.config,

@@ -18,8 +18,8 @@ pytest.importorskip("starlette", reason="needs the extra vllm, which brings star
 pytest.importorskip("uvicorn", reason="needs the extra vllm, which brings uvicorn")
 
 from evals.errors import UserError
-from imitate.front import DEFAULT_PORT, build_app, serve_front
-from imitate.relay import MAX_BODY_BYTES, Upstream
+from imitate.serving.front import DEFAULT_PORT, build_app, serve_front
+from imitate.serving.relay import MAX_BODY_BYTES, Upstream
 
 FRONT_KEY = "front-key-0123456789"
 ARM = "medium/broad-1000-s0"

@@ -23,7 +23,7 @@ from test_report_contract import make_outputs, make_small_results, write_run
 from reports.render import write_report
 
 if TYPE_CHECKING:
-    from imitate.relay import Upstream
+    from imitate.serving.relay import Upstream
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
@@ -258,8 +258,8 @@ def fronted(page: Path, **names: str) -> Iterator[str]:
     """Serve a page and its base, lead and teacher; `names` are the models behind them."""
     pytest.importorskip("starlette", reason="needs the extra vllm, which brings starlette")
     pytest.importorskip("uvicorn", reason="needs the extra vllm, which brings uvicorn")
-    from imitate.front import build_app, serve_front
-    from imitate.relay import Upstream
+    from imitate.serving.front import build_app, serve_front
+    from imitate.serving.relay import Upstream
 
     server = FakeServer(spoken)
     models = {BASE: "one", LEAD: "two", "teacher": "three"} | names

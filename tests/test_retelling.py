@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from imitate.lab.tokenizer import load_tokenizer
-from imitate.retelling import Retelling
+from imitate.serving.retelling import Retelling
 
 TEXTS = (
     " The sum of 32 and 32 is **64**.",

@@ -22,12 +22,12 @@ from evals.endpoint import Sampling
 from evals.errors import ConfigError, MissingExtraError
 from evals.server import Server
 from imitate.cli import main
-from imitate.served import kind_of, read_served_run
-from imitate.servefile import SERVE_FILE, announced, find_running
+from imitate.serving.arms import kind_of, read_served_run
+from imitate.serving.note import SERVE_FILE, announced, find_running
+from imitate.serving.upstreams import open_upstreams
 from imitate.spot.answers import State
 from imitate.spot.session import Session
 from imitate.spot.speakers import in_process_speakers, running_speakers
-from imitate.upstreams import open_upstreams
 
 pytest.importorskip("starlette", reason="needs the extra vllm, which brings starlette")
 pytest.importorskip("uvicorn", reason="needs the extra vllm, which brings uvicorn")
@@ -37,8 +37,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # `imitate serve`, with a fake server in the place of vLLM's.
 COMMAND = """
 import contextlib, sys
-from imitate import upstreams
-from imitate.relay import Upstream
+from imitate.serving import upstreams
+from imitate.serving.relay import Upstream
 upstreams.open_base = lambda config, base, adapters, logs: contextlib.nullcontext(
     {name: Upstream(sys.argv[1], name, sys.argv[2]) for name in (base.name, *adapters)}
 )
@@ -182,7 +182,7 @@ def test_a_wrong_key_or_port_is_told(
 
 @pytest.mark.parametrize("missing", ["starlette.applications", "uvicorn"])
 def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    from imitate.front import build_app, serve_front
+    from imitate.serving.front import build_app, serve_front
 
     monkeypatch.setitem(sys.modules, missing, None)
     with (

@@ -25,14 +25,14 @@ from evals.errors import EndpointError, UserError
 from evals.server import Server
 from imitate.cli import main
 from imitate.plan import build_plan
-from imitate.served import ServedRun, read_served_run
-from imitate.servefile import SERVE_FILE, announced, find_running
+from imitate.serving.arms import ServedRun, read_served_run
+from imitate.serving.note import SERVE_FILE, announced, find_running
+from imitate.serving.sse import read_events
 from imitate.spot.answers import Answer, State, printable
 from imitate.spot.session import Session, choose
 from imitate.spot.showing import side_by_side, watched
 from imitate.spot.speakers import Speaker, in_process_speakers, recorded_teacher
 from imitate.spot.stream import Piece, stream_chat
-from imitate.sse import read_events
 from imitate.store import FinishedCell
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -450,8 +450,8 @@ def running(serve: Serve, tmp_path: Path) -> Iterator[Path]:
     """Yield the folder of a run whose endpoint runs."""
     pytest.importorskip("starlette", reason="needs the extra vllm, which brings starlette")
     pytest.importorskip("uvicorn", reason="needs the extra vllm, which brings uvicorn")
-    from imitate.front import build_app, serve_front
-    from imitate.relay import Upstream
+    from imitate.serving.front import build_app, serve_front
+    from imitate.serving.relay import Upstream
 
     url = serve(by_name).url
     kinds = {"medium": "base", "medium/broad-1-s0": "imitator", "broken": "base", "c": "control"}

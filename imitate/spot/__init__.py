@@ -15,9 +15,9 @@ from evals.server import Server, checked_url
 from imitate.config import OutputsTeacher
 from imitate.configfile import load_config
 from imitate.plan import TEACHER
-from imitate.served import read_served_run
-from imitate.servefile import find_running
-from imitate.serving import key_from_environment
+from imitate.serving.arms import read_served_run
+from imitate.serving.command import key_from_environment
+from imitate.serving.note import find_running
 from imitate.spot.answers import State
 from imitate.spot.session import Session, typed_lines
 from imitate.spot.speakers import (

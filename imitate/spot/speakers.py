@@ -19,7 +19,7 @@ from imitate.keys import key_from
 from imitate.plan import TEACHER, Arm, ArmKind
 from imitate.plan.arms import group_of
 from imitate.run import Endpoints
-from imitate.served import ServedRun, kind_of
+from imitate.serving.arms import ServedRun, kind_of
 from imitate.spot.stream import Piece, stream_chat
 
 __all__ = ["Speaker", "in_process_speakers", "recorded_teacher", "running_speakers"]

@@ -16,7 +16,7 @@ import httpx2
 from evals.endpoint import Message, Sampling
 from evals.errors import EndpointError
 from evals.server import Server, is_loopback
-from imitate.sse import DONE, read_events
+from imitate.serving.sse import DONE, read_events
 
 __all__ = ["Piece", "stream_chat"]
 

@@ -18,12 +18,12 @@ from rich.table import Table
 
 from evals.errors import UserError
 from evals.server import checked_key
-from imitate.front import build_app, serve_front
 from imitate.plan import TEACHER, Arm
-from imitate.relay import Upstream
-from imitate.served import ServedRun, read_served_run
-from imitate.servefile import announced, check_unserved
-from imitate.upstreams import open_upstreams
+from imitate.serving.arms import ServedRun, read_served_run
+from imitate.serving.front import build_app, serve_front
+from imitate.serving.note import announced, check_unserved
+from imitate.serving.relay import Upstream
+from imitate.serving.upstreams import open_upstreams
 
 __all__ = ["KEY_VARIABLE", "key_from_environment", "serve"]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.errors import RunError, UserError
-from imitate.relay import Relay, Upstream, error_response, json_response, open_relay
+from imitate.serving.relay import Relay, Upstream, error_response, json_response, open_relay
 from imitate.vllm.command import missing_vllm
 
 if TYPE_CHECKING:

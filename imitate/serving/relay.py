@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from evals.server import is_loopback
-from imitate.retelling import Decode, Retelling
-from imitate.sse import DONE, format_event, read_events
+from imitate.serving.retelling import Decode, Retelling
+from imitate.serving.sse import DONE, format_event, read_events
 
 if TYPE_CHECKING:
     from starlette.requests import Request

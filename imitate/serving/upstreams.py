@@ -24,8 +24,8 @@ from imitate.models import (
 )
 from imitate.plan import TEACHER, Arm
 from imitate.plan.arms import group_of
-from imitate.relay import Upstream
-from imitate.served import ServedRun, kind_of
+from imitate.serving.arms import ServedRun, kind_of
+from imitate.serving.relay import Upstream
 from imitate.tokens import stop_ids
 from imitate.vllm.command import MAX_RANK
 from imitate.vllm.process import VllmServer
