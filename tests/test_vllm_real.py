@@ -14,15 +14,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx2
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from evals.adapters import AGREEMENT, compare_backends, prove_adapters_act
 from evals.endpoint import BASE, Endpoint, Sampling
-from evals.errors import ModelError, RunError
+from evals.errors import ModelError, RunError, UserError
 from imitate.adapters import WEIGHTS
-from imitate.config import ServeConfig
+from imitate.config import ServeConfig, VllmConfig
 from imitate.models import resolve_model
 from imitate.serve import open_endpoint
 from imitate.vllm import endpoint as vllm_endpoint
@@ -233,6 +234,64 @@ def test_a_failing_start_is_explained(tiny_model: Path, tmp_path: Path) -> None:
         opened,
     ):
         pass
+
+
+def test_a_server_that_is_there_already_takes_the_adapters(
+    tiny_model: Path,
+    folders: dict[str, Path],
+    in_process: Endpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "True")
+    layers = ["q_proj", "v_proj", "down_proj"]
+    arguments = ["--enforce-eager", "--enable-lora", "--max-lora-rank", "8", "--max-loras", "2"]
+    settings = VllmConfig(arguments=[*arguments, "--lora-target-modules", *layers])
+    ref = resolve_model(str(tiny_model))
+    with VllmServer(
+        ref, {}, settings, dtype="float32", max_length=128, log=tmp_path / "log"
+    ) as theirs:
+        monkeypatch.setenv("THEIR_KEY", str(theirs.server.api_key))
+        where = {
+            "urls": [theirs.server.url, theirs.server.url],
+            "models": {"tiny": BASE},
+            "api_key_env": "THEIR_KEY",
+        }
+        config = ServeConfig.model_validate({"backend": "endpoint", "endpoint": where})
+        sound = {name: folders[name] for name in ("train/a@0.1", "b")}
+        with open_endpoint(config, ref, sound, name="tiny") as opened:
+            for name in (BASE, *sound):
+                compare_backends(
+                    name,
+                    in_process.token_logprobs(name, PAIRS),
+                    opened.token_logprobs(name, PAIRS),
+                    bound=BOUND,
+                    tie_bound=TIE_BOUND,
+                )
+        assert models_at(theirs) == [BASE]  # taken off again
+        monkeypatch.setenv("THEIR_KEY", "another")
+        opened_anew = open_endpoint(config, ref, sound, name="tiny")
+        with pytest.raises(UserError, match="refused the key"), opened_anew:
+            pass
+
+
+def models_at(server: VllmServer) -> list[str]:
+    headers = {"Authorization": f"Bearer {server.server.api_key}"}
+    listed = httpx2.get(f"{server.server.url}/models", headers=headers, trust_env=False).json()
+    return [model["id"] for model in listed["data"]]
+
+
+def test_a_server_that_takes_no_adapters_is_told(
+    server: Endpoint, folders: dict[str, Path], tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = server._revive.__self__.server  # type: ignore[attr-defined]
+    monkeypatch.setenv("THEIR_KEY", held.api_key)
+    where = {"urls": [held.url], "api_key_env": "THEIR_KEY"}
+    config = ServeConfig.model_validate({"backend": "endpoint", "endpoint": where})
+    opened = open_endpoint(config, resolve_model(str(tiny_model)), {"b": folders["b"]})
+    with pytest.raises(UserError, match="takes no adapters while it runs") as told, opened:
+        pass
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True" in str(told.value)
 
 
 def test_nothing_is_left_running(tiny_model: Path, tmp_path: Path) -> None:
