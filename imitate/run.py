@@ -41,6 +41,7 @@ __all__ = ["CellTiming", "Finished", "data_digests", "execute_plan", "find_finis
 _TORCH = ("torch", "transformers", "peft", "tokenizers")
 _ENGINE = (
     "imitate.adapters",
+    "imitate.attention",
     "imitate.decoding",
     "imitate.engine",
     "imitate.kvcache",
