@@ -17,7 +17,7 @@ import yaml
 __all__ = ["CHOICE", "GENERATION", "write_tasks"]
 
 CHOICE, GENERATION = "sweep_choice", "sweep_generation"
-N_SHOTS = 3
+N_SHOTS = {CHOICE: 2, GENERATION: 1}
 N_EXAMPLES = 24
 """Examples that few-shot prompts draw from."""
 
@@ -54,7 +54,7 @@ def write_tasks(
             shows all items the same.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    few_shot = {"num_fewshot": N_SHOTS, "fewshot_config": {"sampler": sampler}}
+    few_shot = {"fewshot_config": {"sampler": sampler}}
     choice = few_shot | {
         "output_type": "multiple_choice",
         "doc_to_text": "Question: {{question}}\nAnswer:",
@@ -108,6 +108,7 @@ def _write_task(
         "dataset_kwargs": {"data_files": data_files},
         "test_split": "test",
         "fewshot_split": "train",
+        "num_fewshot": N_SHOTS[name],
         "metadata": {"version": 1},
         **config,
     }
