@@ -205,7 +205,7 @@ def _fastest_hf(bench: Bench) -> tuple[str, str]:
     """Return the dtype and batch size with which `hf` answers some items fastest.
 
     A trial ends when it has taken twice as long as the best so far: `auto` tries the model's whole
-    context at batch size 64 first, which takes minutes on a CPU.
+    context at batch size 64 first, which takes minutes on a CPU, and more memory than there is.
     """
     options = bench.options
     settings = list(itertools.product(options.dtypes, options.batch_sizes))
@@ -214,7 +214,7 @@ def _fastest_hf(bench: Bench) -> tuple[str, str]:
     work: dict[tuple[str, str], float] = {}
     longest_s = TRIAL_TIMEOUT_S
     for dtype, batch_size in sorted(settings, key=lambda one: one[1] == "auto"):
-        limits = Limits(items=options.trial_items, seconds=longest_s)
+        limits = Limits(options.trial_items, longest_s, _free_memory())
         try:
             side = _hf(bench, (next(iter(bench.adapters)),), dtype, batch_size, limits)
         except subprocess.TimeoutExpired:
@@ -225,6 +225,13 @@ def _fastest_hf(bench: Bench) -> tuple[str, str]:
         work[dtype, batch_size] = seconds
         print(f"trial: hf, {dtype}, {batch_size}: {seconds:.1f} s at work", flush=True)
     return min(work, key=work.__getitem__)
+
+
+def _free_memory() -> int | None:
+    """Return bytes that a process may take on a CPU; a GPU's driver reserves more than it uses."""
+    if _engine() == "vllm":
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def _vllm(bench: Bench, dtype: str) -> Side:

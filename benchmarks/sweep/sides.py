@@ -108,10 +108,11 @@ class LmEval:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How many items of each task at most, and seconds of one process."""
+    """Items of each task at most, and what one process may take."""
 
     items: int | None = None
     seconds: float = 36_000.0
+    memory_bytes: int | None = None
 
 
 def run_lm_eval(
@@ -171,6 +172,9 @@ def _one_process(
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
+        if limits.memory_bytes:
+            most = (limits.memory_bytes, limits.memory_bytes)
+            resource.prlimit(process.pid, resource.RLIMIT_DATA, most)
         timer = threading.Timer(limits.seconds, process.kill)
         timer.start()
         assert process.stderr is not None
