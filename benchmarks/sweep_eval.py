@@ -214,7 +214,7 @@ def _fastest_hf(bench: Bench) -> tuple[str, str]:
     work: dict[tuple[str, str], float] = {}
     longest_s = TRIAL_TIMEOUT_S
     for dtype, batch_size in sorted(settings, key=lambda one: one[1] == "auto"):
-        limits = Limits(options.trial_items, longest_s, _free_memory())
+        limits = Limits(options.trial_items, longest_s, _most_memory())
         try:
             side = _hf(bench, (next(iter(bench.adapters)),), dtype, batch_size, limits)
         except subprocess.TimeoutExpired:
@@ -227,11 +227,11 @@ def _fastest_hf(bench: Bench) -> tuple[str, str]:
     return min(work, key=work.__getitem__)
 
 
-def _free_memory() -> int | None:
-    """Return bytes that a process may take on a CPU; a GPU's driver reserves more than it uses."""
+def _most_memory() -> int | None:
+    """Return four fifths of a CPU's memory; a GPU's driver reserves more than it uses."""
     if _engine() == "vllm":
         return None
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 4 // 5
 
 
 def _vllm(bench: Bench, dtype: str) -> Side:
