@@ -12,8 +12,9 @@ from imitate.models import ModelRef, load_model
 __all__ = ["RANK", "TARGETS", "write_random_adapters"]
 
 RANK = 16
-SCALE = 0.15
-"""Of a linear layer's usual random weights, in both factors."""
+SCALE = 0.6
+"""Of a linear layer's usual random weights, in both factors: moves a choice of 3 tokens by about
+0.6 nats with SmolLM2-135M, far more than bfloat16 rounds, and leaves its answers English."""
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 

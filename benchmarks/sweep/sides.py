@@ -23,7 +23,7 @@ from typing import Any
 from evals.server import Server
 from sweep.ours import Spec
 
-__all__ = ["Answers", "Limits", "LmEval", "Side", "run_lm_eval", "run_ours"]
+__all__ = ["Answers", "Limits", "LmEval", "Side", "children_cpu_seconds", "run_lm_eval", "run_ours"]
 
 BENCHMARKS = Path(__file__).parents[1]
 
@@ -56,7 +56,7 @@ def run_ours(spec: Spec, threads: int) -> Side:
     """Return what our one process answers for all models of a spec."""
     path = Path(spec.answers).with_suffix(".spec.json")
     path.write_text(json.dumps(dataclasses.asdict(spec)))
-    started, started_cpu, called = time.perf_counter(), _children_cpu(), time.time()
+    started, started_cpu, called = time.perf_counter(), children_cpu_seconds(), time.time()
     done = subprocess.run(
         [sys.executable, "-m", "sweep.ours", str(path)],
         env=_environment(threads, Path(spec.answers).parent / "ours"),
@@ -64,7 +64,7 @@ def run_ours(spec: Spec, threads: int) -> Side:
         text=True,
         check=False,
     )
-    seconds, cpu = time.perf_counter() - started, _children_cpu() - started_cpu
+    seconds, cpu = time.perf_counter() - started, children_cpu_seconds() - started_cpu
     if done.returncode:
         raise SystemExit(f"our side failed:\n{done.stderr[-3000:]}")
     told = json.loads(Path(spec.answers).read_text())
@@ -130,7 +130,7 @@ def run_lm_eval(
     """
     answers: dict[str, Answers] = {}
     phases = dict.fromkeys(_LINES, 0.0)
-    seconds, started_cpu = 0.0, _children_cpu()
+    seconds, started_cpu = 0.0, children_cpu_seconds()
     for name, one in how.items():
         environment = _environment(threads, work / "lm_eval") | dict(one.environment)
         with tempfile.TemporaryDirectory(dir=work) as output:
@@ -139,7 +139,7 @@ def run_lm_eval(
             seconds += time.perf_counter() - started
             phases = {phase: phases[phase] + taken[phase] for phase in phases}
             answers[name] = _read_samples(Path(output))
-    return Side(answers, seconds, _children_cpu() - started_cpu, phases)
+    return Side(answers, seconds, children_cpu_seconds() - started_cpu, phases)
 
 
 _LINES = {
@@ -204,7 +204,8 @@ def _environment(threads: int, cache: Path) -> dict[str, str]:
     }
 
 
-def _children_cpu() -> float:
+def children_cpu_seconds() -> float:
+    """Return the processor seconds of all processes that were started here and have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
