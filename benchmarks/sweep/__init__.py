@@ -1,0 +1,1 @@
+"""The parts of `sweep_eval.py`: its tasks, its sides, and how their answers are compared."""
