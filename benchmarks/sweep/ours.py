@@ -89,23 +89,15 @@ def _endpoint(spec: Spec) -> Iterator[Any]:
     from imitate.serve import open_endpoint
 
     adapters = {name: Path(folder) for name, folder in spec.adapters.items()}
-    ref = resolve_model(spec.model)
-    if spec.engine == "in process":
-        serve = ServeConfig.model_validate({"dtype": spec.dtype})
-        with open_endpoint(serve, ref, adapters) as endpoint:
-            yield endpoint
-        return
-    from _vllm import BASE_NAME, vllm_server
-
-    from evals.client import OpenAIEndpoint
-    from evals.endpoint import BASE
-
-    dtype = "bfloat16" if spec.dtype == "auto" else spec.dtype
-    names = {BASE: BASE_NAME, **{name: name for name in adapters}}
-    with (
-        vllm_server(ref.location, adapters, dtype=dtype, log=Path(spec.log)) as server,
-        OpenAIEndpoint(server, names) as endpoint,
-    ):
+    serve = ServeConfig.model_validate(
+        {
+            "dtype": spec.dtype,
+            "backend": "vllm" if spec.engine == "vllm" else "transformers",
+            "vllm": {"max_loras": len(adapters)},
+        }
+    )
+    logs = Path(spec.log).parent
+    with open_endpoint(serve, resolve_model(spec.model), adapters, logs=logs) as endpoint:
         yield endpoint
 
 
