@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    _end_orderly()
     try:
         code: int = arguments.command(arguments)
     except UserError as error:
@@ -57,6 +60,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\nstopped; finished work is kept. {_resume_hint(arguments)}", file=sys.stderr)
         return 130
     return code
+
+
+def _end_orderly() -> None:
+    """Let whatever ends this process end it as Ctrl-C does: model servers end with it."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
 
 
 def build_parser() -> argparse.ArgumentParser:

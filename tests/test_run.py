@@ -327,13 +327,16 @@ def test_killed_twenty_times_a_run_gives_the_same_results(
     assert kills >= 20
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(config: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_keeps_what_is_finished_and_says_how_to_go_on(
+    config: Path, tmp_path: Path, how: signal.Signals
+) -> None:
     process = start(config, tmp_path)
     store = tmp_path / ".store" / "cells"
     deadline = time.monotonic() + 120
     while not (store / "train").is_dir() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"Give the same command again to go on" in err

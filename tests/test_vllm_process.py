@@ -146,6 +146,21 @@ def test_a_server_that_is_killed(fake: Start, tiny_model: Path) -> None:
         endpoint.close()
 
 
+def test_a_server_that_hangs_is_ended_and_started_again(
+    fake: Start, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(process, "WATCH_PERIOD_S", 0.05)
+    monkeypatch.setattr(process, "WATCH_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(process, "MOST_SILENT", 2)
+    with fake() as server:
+        endpoint = endpoint_of(server, tiny_model)
+        os.kill(pid_of(server), signal.SIGSTOP)
+        (answer,) = endpoint.generate(BASE, ["one two"], Sampling(8))
+        endpoint.close()
+    assert answer.text == turned(tiny_model, "one two")
+    assert "hangs: ending it" in caplog.text
+
+
 def test_it_is_not_started_again_for_ever(fake: Start, tiny_model: Path) -> None:
     with fake({"die_after": 3}, max_restarts=1) as server:
         endpoint = endpoint_of(server, tiny_model)

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import shlex
-import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +44,6 @@ def serve(
     arms = _wanted(run, base, with_teacher=with_teacher)
     key = key_from_environment() or secrets.token_urlsafe(24)
     report = run.folder / "report.html"
-    _end_orderly()
     print(f"starting {len(arms)} arms: a large model takes minutes", file=sys.stderr)
     with (
         open_upstreams(run, arms) as upstreams,
@@ -59,13 +57,6 @@ def serve(
         except KeyboardInterrupt:
             print("\nstopping", file=sys.stderr)
     return 0
-
-
-def _end_orderly() -> None:
-    """Let whatever ends this process end it as Ctrl-C does: the servers end with it."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, signal.default_int_handler)
 
 
 def key_from_environment() -> str | None:

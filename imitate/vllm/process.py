@@ -33,7 +33,10 @@ __all__ = ["VllmServer"]
 
 _log = logging.getLogger(__name__)
 
-POLL_S = 0.2
+POLL_S, POLL_TIMEOUT_S = 0.2, 5.0
+WATCH_PERIOD_S, WATCH_TIMEOUT_S, MOST_SILENT = 15.0, 30.0, 4
+"""A server that is up is asked for its health so often, in seconds, each time for so long at most;
+so many silences one after another, and it hangs. A busy one on two cores answers in a second."""
 PORT_TRIES = 3
 """Another process may take the port between our choice and the server's start."""
 
@@ -164,7 +167,7 @@ class VllmServer:
     def _wait_until_it_answers(self) -> None:
         assert self._process is not None
         end = time.monotonic() + self._settings.start_timeout_s
-        while not _is_healthy(self._port):
+        while not _is_healthy(self._port, POLL_TIMEOUT_S):
             if self._process.poll() is not None:
                 raise self._failure()
             if time.monotonic() > end:
@@ -174,7 +177,8 @@ class VllmServer:
                     + self._last_words()
                 )
             time.sleep(POLL_S)
-        threading.Thread(target=self._watch, args=(self._process,), daemon=True).start()
+        watched = (self._process, self._port)
+        threading.Thread(target=self._watch, args=watched, daemon=True).start()
 
     def _failure(self) -> RunError:
         """Return why the server ended before it answered."""
@@ -193,8 +197,17 @@ class VllmServer:
     def _last_words(self) -> str:
         return f"the last lines of {self.log}:\n{tail_of(self.log)}"
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        process.wait()
+    def _watch(self, process: subprocess.Popen[bytes], port: int) -> None:
+        """Wait for a server's end, and bring it about where the server hangs."""
+        n_silent = 0
+        while process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(WATCH_PERIOD_S)
+                break
+            n_silent = 0 if _is_healthy(port, WATCH_TIMEOUT_S) else n_silent + 1
+            if n_silent >= MOST_SILENT and not self._is_stopping:
+                _log.warning("the vLLM server of %s hangs: ending it", self._ref.name)
+                stop_group(process.pid)
         if not self._is_stopping and process is self._process:
             self._on_death()
 
@@ -217,9 +230,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _is_healthy(port: int) -> bool:
+def _is_healthy(port: int, timeout_s: float) -> bool:
     try:
-        reply = httpx2.get(f"http://{HOST}:{port}/health", timeout=5.0, trust_env=False)
+        reply = httpx2.get(f"http://{HOST}:{port}/health", timeout=timeout_s, trust_env=False)
     except httpx2.HTTPError:
         return False
     return reply.status_code == 200
