@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx2
 import psutil
 
+from imitate.fingerprints import VLLM
 from imitate.hardware import detect_hardware
-from imitate.run import VLLM
 from imitate.store import library_versions
 from imitate.vllm.command import missing_vllm
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from imitate.config import Config, ModelTeacher
+from imitate.fingerprints import VLLM, data_digests
 from imitate.hardware import detect_hardware
 from imitate.models import resolve_model
 from imitate.plan import Plan
-from imitate.run import VLLM, data_digests
 from imitate.store import library_versions
 
 __all__ = ["describe_provenance", "shell_command"]

@@ -10,8 +10,8 @@ from evals.errors import ConfigError
 from evals.records import Format
 from imitate.config import Config, PublishedTeacher
 from imitate.configfile import load_config
+from imitate.fingerprints import cell_fingerprint
 from imitate.plan import ArmKind, Cell, Plan, Stage, build_plan, unasked_formats
-from imitate.run import cell_fingerprint
 from imitate.store import FinishedCell
 
 QUICKSTART = Path(__file__).parent.parent / "configs" / "quickstart.yaml"

@@ -16,9 +16,10 @@ import pytest
 from evals.records import Example
 from imitate.cli import main
 from imitate.configfile import load_config
+from imitate.fingerprints import cell_fingerprint
 from imitate.plan import Plan, Stage, build_plan
 from imitate.progress import Bars
-from imitate.run import cell_fingerprint, execute_plan
+from imitate.run import execute_plan
 from imitate.stages import Workplace
 from imitate.store import Store
 

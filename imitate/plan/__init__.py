@@ -1,9 +1,9 @@
 """A config -> the arms that are compared, and the cells of work in the order in which they can run.
 
 Cells name what they read: other cells, models, files. What those contain becomes part of a
-fingerprint only when it is known (`imitate.run`), so a change that leaves an input's content alone
-recomputes nothing. Cells know settings and never arm names: two arms with the same adapter share
-all their work.
+fingerprint only when it is known (`imitate.fingerprints`), so a change that leaves an input's
+content alone recomputes nothing. Cells know settings and never arm names: two arms with the same
+adapter share all their work.
 """
 
 from __future__ import annotations
