@@ -63,7 +63,7 @@ def check(path: Path, overrides: Sequence[str], *, runs: Path) -> int:
 
 def _missing_server(config: Config) -> list[str]:
     """Return what a run would miss, and what brings it."""
-    if config.serve.backend != "vllm":
+    if "vllm" not in (config.serve.backend, config.distill.backend):
         return []
     try:
         require_vllm()

@@ -28,7 +28,7 @@ def preflight_run(plan: Plan, store: Store) -> None:
             what is to serve them is not installed.
     """
     config = plan.config
-    if config.serve.backend == "vllm":
+    if "vllm" in (config.serve.backend, config.distill.backend):
         require_vllm()
     _check_worlds(config)
     trained = [cell for cell in plan.cells if cell.stage is Stage.TRAIN]

@@ -125,9 +125,10 @@ class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
         self._stack.close()
         self._open, self._endpoint = None, None
 
-    def get(self, group: str) -> Endpoint:
+    def get(self, group: str, *, is_distilling: bool = False) -> Endpoint:
         """Return the endpoint of a group, with all adapters of the group that are trained."""
-        return self._get(group, self.plan.config.serve)
+        config = self.plan.config
+        return self._get(group, config.distill_serve if is_distilling else config.serve)
 
     def in_process(self, group: str) -> Engine:
         """Return the same in this process, with adapters acting unmerged."""
@@ -185,7 +186,9 @@ def _compute(
             place = Workplace(
                 plan=endpoints.plan,
                 done=endpoints.done,
-                endpoint=lambda: endpoints.get(cell.group),
+                endpoint=lambda: endpoints.get(
+                    cell.group, is_distilling=cell.stage is Stage.DISTILL
+                ),
                 in_process=lambda: endpoints.in_process(cell.group),
                 folder=folder,
                 work=work,

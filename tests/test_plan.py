@@ -296,6 +296,21 @@ def test_how_a_server_starts_decides_no_answer() -> None:
     assert planned("serve.vllm.max_model_len=100").cells == planned().cells
 
 
-def test_servers_that_are_there_already_must_be_named() -> None:
+def test_another_backend_measures_the_same_adapters() -> None:
+    trained = {Stage.DISTILL, Stage.DATA, Stage.TRAIN}
+    here, served = planned(), planned("serve.backend=vllm")
+    assert [c for c in here.cells if c.stage in trained] == [
+        c for c in served.cells if c.stage in trained
+    ]
+    distilled = planned("distill.backend=vllm").by_name["distill/broad/0"]
+    assert distilled.params["serve"]["backend"] == "vllm"
+    assert here.by_name["distill/broad/0"].params["serve"]["backend"] == "transformers"
+
+
+def test_servers_that_are_there_already_must_be_named_and_hold_one_base() -> None:
     with pytest.raises(ConfigError, match=r"`backend: endpoint` needs `endpoint\.urls`"):
         planned("serve.backend=endpoint")
+    urls = "serve.endpoint={urls: ['http://127.0.0.1:1/v1']}"
+    with pytest.raises(ConfigError, match="holds one base, and the run has small, medium") as told:
+        planned("serve.backend=endpoint", urls)
+    assert "the teacher needs a server of its own" in str(told.value)

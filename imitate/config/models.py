@@ -111,6 +111,10 @@ Teacher = Annotated[
 class DistillConfig(Section):
     """How the teacher answers prompts: for imitation data, and on style tasks."""
 
+    backend: Literal["transformers", "vllm"] = "transformers"
+    """What runs a teacher that is a model while it makes imitation data; whatever `serve.backend`
+    is, so that another backend measures the same adapters."""
+
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     """Sampling temperature; 0 is greedy."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -11,6 +11,7 @@ from imitate.config.data import DataConfig, LabSource, MixConfig
 from imitate.config.models import (
     BaseConfig,
     DistillConfig,
+    ModelTeacher,
     OracleTeacher,
     OutputsTeacher,
     PublishedTeacher,
@@ -63,6 +64,11 @@ class Config(Section):
     analysis: AnalysisConfig = AnalysisConfig()
     """The verdict's rule."""
 
+    @property
+    def distill_serve(self) -> ServeConfig:
+        """What runs a teacher that is a model while it makes imitation data."""
+        return self.serve.model_copy(update={"backend": self.distill.backend})
+
     @model_validator(mode="after")
     def _names_agree(self) -> Config:
         problems = [
@@ -71,6 +77,7 @@ class Config(Section):
             *_shuffled_faults(self),
             *_teacher_faults(self),
             *_format_faults(self),
+            *_server_faults(self),
         ]
         if problems:
             raise ValueError("; ".join(problems))
@@ -151,6 +158,22 @@ def _format_faults(config: Config) -> list[str]:
             for task in tasks
             if len(task.formats) > 1 and task.n_development <= task.few_shot
         ]
+    return problems
+
+
+def _server_faults(config: Config) -> list[str]:
+    """Servers that are there already hold one base, and load nothing but its adapters."""
+    if config.serve.backend != "endpoint":
+        return []
+    problems = []
+    if len(config.bases) > 1:
+        names = ", ".join(base.name for base in config.bases)
+        problems.append(f"`serve.endpoint` holds one base, and the run has {names}: run each alone")
+    if isinstance(config.teacher, ModelTeacher):
+        problems.append(
+            "`serve.endpoint` holds a base, so the teacher needs a server of its own: give it as "
+            "`teacher: {kind: endpoint}`"
+        )
     return problems
 
 

@@ -147,7 +147,10 @@ def _answering(
     teacher = config.teacher if arm.kind is ArmKind.TEACHER else None
     files: tuple[Path, ...] = ()
     if teacher:
-        params = params | {"teacher": teacher_params(teacher), "distill": dump(config.distill)}
+        params = params | {
+            "teacher": teacher_params(teacher),
+            "distill": dump(config.distill, "backend"),
+        }
         models = teacher_models(teacher)
         files = (teacher.path,) if isinstance(teacher, OutputsTeacher) else ()
     else:

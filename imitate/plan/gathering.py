@@ -11,6 +11,7 @@ from imitate.plan.cells import (
     TEACHER,
     Cell,
     Stage,
+    dump,
     source_files,
     source_params,
     teacher_models,
@@ -45,11 +46,13 @@ def distill_cells(config: Config) -> Iterator[Cell]:
                 params = {
                     "source": source.model_dump(mode="json"),
                     "teacher": teacher_params(config.teacher),
-                    "distill": config.distill.model_dump(mode="json"),
+                    "distill": dump(config.distill, "backend"),
                     "world": config.lab.world_seed,
                     "seed": config.seed,
                     "shard_items": config.serve.shard_items,
-                    "serve": config.serve.deciding if teacher_models(config.teacher) else None,
+                    "serve": config.distill_serve.deciding
+                    if teacher_models(config.teacher)
+                    else None,
                 }
                 yield Cell(
                     Stage.DISTILL,
