@@ -126,8 +126,8 @@ class VllmServer:
 
     def _start(self) -> None:
         for attempt in range(PORT_TRIES):
-            self._launch()
             try:
+                self._launch()
                 self._wait_until_it_answers()
             except _PortTaken:
                 self._stop()
