@@ -263,12 +263,13 @@ def _silent(bar: Any, *given: Any, **named: Any) -> Any:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silence lm-eval's log lines and its bars; errors still pass."""
-    import lm_eval.api.task
+    import lm_eval.api.task  # noqa: F401
 
     logger = logging.getLogger("lm_eval")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    places = [lm_eval.api.task, *filter(None, [sys.modules.get("lm_eval.models.huggingface")])]
+    loaded = [module for name, module in sys.modules.items() if name.startswith("lm_eval.")]
+    places: list[Any] = [module for module in loaded if hasattr(module, "tqdm")]
     bars = [place.tqdm for place in places]
     for place, bar in zip(places, bars, strict=True):
         place.tqdm = functools.partial(_silent, bar)
