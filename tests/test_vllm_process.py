@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from evals.calls import Caller
 from evals.endpoint import BASE, Sampling
 from evals.errors import MissingExtraError, RunError
 from imitate.config import VllmConfig
+from imitate.hardware import Hardware
 from imitate.models import ModelRef, load_tokenizer, resolve_model
 from imitate.vllm import command, leftovers, process
 from imitate.vllm.command import Launch, build_launch
@@ -299,6 +301,27 @@ def test_adapters_are_named_with_their_layers_and_the_next_rank(
     assert json.loads(told["--lora-modules"]) == {"name": "train/a@0.1", "path": str(tiny_adapter)}
     assert told["--host"] == "127.0.0.1"
     assert "--enable-lora" not in launch_of(ref)
+
+
+def test_servers_on_a_cpu_are_not_tied_to_one_core(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def environment() -> dict[str, str]:
+        ref, named = resolve_model(str(tiny_model)), {"dtype": "float32", "max_length": 128}
+        return dict(build_launch(ref, {}, VllmConfig(), **named, port=1, key="k").environment)  # type: ignore[arg-type]
+
+    four = Hardware("cpu", "four cores", threads=4, memory_gib=8, has_bfloat16=False)
+    monkeypatch.setattr(command, "detect_hardware", lambda: four)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
+    assert environment()["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert environment()["OMP_NUM_THREADS"] == "3"
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0-2")
+    assert environment()["VLLM_CPU_OMP_THREADS_BIND"] == "0-2"
+    monkeypatch.setattr(
+        command, "detect_hardware", lambda: dataclasses.replace(four, device="cuda")
+    )
+    assert "OMP_NUM_THREADS" not in environment()
 
 
 def test_what_is_passed_through(tiny_model: Path) -> None:

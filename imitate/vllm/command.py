@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -143,11 +144,26 @@ def _room_for(configs: Sequence[dict[str, Any]]) -> int:
     return next(room for room in RANKS if room >= max(ranks))
 
 
+def _cpu_threads() -> dict[str, str]:
+    """Return what keeps workers of several servers from being tied to one and the same core.
+
+    By itself each server takes the first cores and ties its threads to them. The last core is left
+    to the servers' other processes, as vLLM does; who sets these variables is obeyed.
+    """
+    hardware = detect_hardware()
+    if hardware.device == "cuda":
+        return {}
+    threads = max(1, hardware.threads - 1)
+    wanted = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(threads)}
+    return {name: os.environ.get(name, value) for name, value in wanted.items()}
+
+
 def _environment(ref: ModelRef, settings: VllmConfig, key: str) -> dict[str, str]:
     return {
         "VLLM_API_KEY": key,
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache_gib),
+        **_cpu_threads(),
         "NO_COLOR": "1",
         "PYTHONUNBUFFERED": "1",
         **({} if ref.kind is ModelKind.HUB else {"HF_HUB_OFFLINE": "1"}),
