@@ -15,11 +15,11 @@ from pathlib import Path
 import psutil
 
 from evals.errors import UserError
+from imitate.vllm.leftovers import is_running
 
 __all__ = ["RunningEndpoint", "announced", "check_unserved", "find_running"]
 
 SERVE_FILE = "serve.json"
-CLOCK_TOLERANCE_S = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ def find_running(folder: Path) -> RunningEndpoint | None:
         return None
     except (ValueError, TypeError):
         noted = None
-    if noted and _is_running(noted):
+    if noted and is_running(noted.pid, noted.started):
         return noted
     path.unlink(missing_ok=True)
     return None
@@ -79,11 +79,3 @@ def announced(folder: Path, url: str, key: str) -> Iterator[None]:
         yield
     finally:
         (folder / SERVE_FILE).unlink(missing_ok=True)
-
-
-def _is_running(noted: RunningEndpoint) -> bool:
-    try:
-        started: float = psutil.Process(noted.pid).create_time()
-    except psutil.Error:
-        return False
-    return abs(started - noted.started) < CLOCK_TOLERANCE_S

@@ -21,7 +21,7 @@ import psutil
 
 from imitate.hashing import cache_folder
 
-__all__ = ["group_members", "noted", "stop_group", "stop_leftovers"]
+__all__ = ["group_members", "is_running", "noted", "stop_group", "stop_leftovers"]
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def stop_leftovers() -> int:
         except (OSError, ValueError, TypeError):  # cut off by a kill: nothing to go by
             path.unlink(missing_ok=True)
             continue
-        if _is_running(note.owner, note.owner_started):
+        if is_running(note.owner, note.owner_started):
             continue
         if _is_ours(note):
             _log.warning("stopping a model server that a killed run left behind (%d)", note.pid)
@@ -99,16 +99,17 @@ def _folder() -> Path:
 
 def _is_ours(note: _Note) -> bool:
     """Return whether anything of the server runs: a group keeps its number until its last end."""
-    is_reused = psutil.pid_exists(note.pid) and not _is_running(note.pid, note.started)
+    is_reused = psutil.pid_exists(note.pid) and not is_running(note.pid, note.started)
     return not is_reused and bool(group_members(note.pid))
 
 
-def _is_running(pid: int, started: float) -> bool:
+def is_running(pid: int, started: float) -> bool:
+    """Return whether the process runs that had this number and start, and no later one."""
     try:
         process = psutil.Process(pid)
         is_same = bool(abs(process.create_time() - started) < _SAME_START_S)
         return is_same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except psutil.Error:  # gone, or another user's, so not ours
         return False
 
 
