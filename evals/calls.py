@@ -8,6 +8,7 @@ that fails for good is told by its `CallError`; servers that answer nobody are a
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -27,6 +28,9 @@ __all__ = ["Answer", "Caller", "Reader"]
 
 Answer = dict[str, Any] | CallError
 """What a `Reader` made of a reply, or why there is none."""
+
+_SCHEMA_WORDS = re.compile(r"response_format|json_schema|structured.output|guided", re.IGNORECASE)
+"""How servers name what they refuse, where it is the form of the answer."""
 
 Reader = Callable[[Request, dict[str, Any]], dict[str, Any]]
 
@@ -66,6 +70,7 @@ class Caller:
         self._has_answered = False
         self._n_failed_in_row = 0
         self._limit_name = "max_tokens"
+        self._takes_schemas = True
 
     def close(self) -> None:
         """Close all connections."""
@@ -167,19 +172,32 @@ class Caller:
         raise AssertionError("unreachable")
 
     def _post_to(self, transport: Transport, request: Request) -> dict[str, Any]:
-        """Return the reply, under the other name of the token limit where the server wants that."""
+        """Return the reply, asked for in the words that the server takes."""
         n_tokens = request.at_most.total_tokens
-        try:
-            return transport.post(request.path, self._named(request.body), self._stop, n_tokens)
-        except CallError as error:
-            is_misnamed = error.fault.code == "unsupported_parameter"
-            if not is_misnamed or error.fault.parameter != "max_tokens":
-                raise
-        self._limit_name = "max_completion_tokens"
-        return transport.post(request.path, self._named(request.body), self._stop, n_tokens)
+        while True:
+            sent = self._worded(request.body)
+            try:
+                return transport.post(request.path, sent, self._stop, n_tokens)
+            except CallError as error:
+                self._learn(error.fault)
+                if self._worded(request.body) == sent:
+                    raise
 
-    def _named(self, body: dict[str, Any]) -> dict[str, Any]:
-        return {self._limit_name if key == "max_tokens" else key: body[key] for key in body}
+    def _worded(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the body without what the servers were found not to take."""
+        return {
+            self._limit_name if key == "max_tokens" else key: value
+            for key, value in body.items()
+            if key != "response_format" or self._takes_schemas
+        }
+
+    def _learn(self, fault: Fault) -> None:
+        """Note that the servers want another word for the limit, or know no schemas."""
+        if fault.code == "unsupported_parameter" and fault.parameter == "max_tokens":
+            self._limit_name = "max_completion_tokens"
+        is_refused = fault.status in (400, 422) and not fault.is_transient
+        if is_refused and _SCHEMA_WORDS.search(f"{fault.parameter} {fault.message}"):
+            self._takes_schemas = False
 
     def _count_failure(self, fault: Fault) -> None:
         """Let one call fail; raise if the server answers nobody."""

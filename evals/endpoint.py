@@ -38,13 +38,18 @@ Progress = Callable[[int], None]
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """How to decode. Temperature 0 is greedy. `stop` texts end an answer and are cut off."""
+    """How to decode. Temperature 0 is greedy. `stop` texts end an answer and are cut off.
+
+    A server that can holds its answer to `json_schema`, a JSON schema as text; others, and models
+    in this process, answer freely.
+    """
 
     max_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    json_schema: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

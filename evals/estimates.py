@@ -19,7 +19,13 @@ from scipy.special import ndtr, stdtrit
 from evals.power import MIN_CLUSTERS
 from evals.stats import cluster_sums, share_interval
 
-__all__ = ["Estimate", "bootstrap_estimate", "share_estimate"]
+__all__ = [
+    "Estimate",
+    "bootstrap_estimate",
+    "expanded_interval",
+    "rows_by_cluster",
+    "share_estimate",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +50,7 @@ def bootstrap_estimate(
     Clusters are taken in sorted order, so that the order of the rows decides nothing.
 
     Source: Davison and Hinkley (1997), section 5.3.1, with clusters as the unit; the levels that
-    few clusters ask for, Hesterberg (2015), as in `Contrast.quantile`.
+    few clusters ask for are those of `expanded_interval`.
 
     Args:
         statistic: Maps row indices, repeated ones included, to a number, NaN where undefined.
@@ -52,7 +58,7 @@ def bootstrap_estimate(
         resamples: R; resamples in which the statistic is undefined are left out.
         seed: Seed of the resampling.
     """
-    rows = _rows_by_cluster(clusters)
+    rows = rows_by_cluster(clusters)
     value = statistic(np.concatenate(rows)) if rows else math.nan
     if len(rows) < MIN_CLUSTERS or math.isnan(value):
         return Estimate(value, math.nan, math.nan, len(clusters))
@@ -61,11 +67,21 @@ def bootstrap_estimate(
         statistic(np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))]))
         for _ in range(resamples)
     ]
+    return Estimate(value, *expanded_interval(draws, len(rows)), len(clusters))
+
+
+def expanded_interval(draws: Sequence[float], n_clusters: int) -> tuple[float, float]:
+    """Return the 95 % expanded percentile interval of draws over so many resampled clusters.
+
+    Source: Hesterberg (2015), as in `Contrast.quantile`. NaN draws are left out.
+    """
     defined = [draw for draw in draws if not math.isnan(draw)]
-    widening = (len(rows) / (len(rows) - 1)) ** 0.5
-    levels = ndtr(stdtrit(len(rows) - 1, (0.025, 0.975)) * widening)
-    low, high = np.quantile(defined, levels) if defined else (math.nan, math.nan)
-    return Estimate(value, float(low), float(high), len(clusters))
+    if n_clusters < MIN_CLUSTERS or not defined:
+        return math.nan, math.nan
+    widening = (n_clusters / (n_clusters - 1)) ** 0.5
+    levels = ndtr(stdtrit(n_clusters - 1, (0.025, 0.975)) * widening)
+    low, high = np.quantile(defined, levels)
+    return float(low), float(high)
 
 
 def share_estimate(values: ArrayLike, clusters: Sequence[str]) -> Estimate:
@@ -78,7 +94,7 @@ def share_estimate(values: ArrayLike, clusters: Sequence[str]) -> Estimate:
     return Estimate(float(sample.values[0]), low, high, len(clusters))
 
 
-def _rows_by_cluster(clusters: Sequence[str]) -> list[NDArray[np.int64]]:
+def rows_by_cluster(clusters: Sequence[str]) -> list[NDArray[np.int64]]:
     """Return the rows of every cluster, clusters in the order of their names."""
     if not len(clusters):
         return []

@@ -116,8 +116,7 @@ def request_generation(model: str, prompt: str, sampling: Sampling) -> Request:
         "top_p": sampling.top_p,
         "seed": sampling.seed,
     }
-    if sampling.stop:
-        body["stop"] = list(sampling.stop)
+    body |= _constraints(sampling)
     if prompt.startswith(CHAT_MARK):
         messages, end = json.JSONDecoder().raw_decode(prompt, len(CHAT_MARK))
         if end < len(prompt):
@@ -169,7 +168,7 @@ def request_tokens(
         "stop_token_ids": list(stop_ids),
         "return_token_ids": True,
     }
-    return Request("/completions", body | ({"stop": list(sampling.stop)} if sampling.stop else {}))
+    return Request("/completions", body | _constraints(sampling))
 
 
 def request_token_logprobs(model: str, ids: Sequence[int], starts: Sequence[int]) -> Request:
@@ -276,6 +275,15 @@ def read_usage(request: Request, reply: dict[str, Any]) -> Usage:
 def is_refusal(reply: dict[str, Any]) -> bool:
     """Return whether an answer is empty, refused or filtered by the server."""
     return _was_refused(_choice(reply)) or not _text(reply).strip()
+
+
+def _constraints(sampling: Sampling) -> dict[str, Any]:
+    """Return what ends an answer, and the form that it must have."""
+    found: dict[str, Any] = {"stop": list(sampling.stop)} if sampling.stop else {}
+    if sampling.json_schema:
+        schema = {"name": "answer", "schema": json.loads(sampling.json_schema), "strict": True}
+        found["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return found
 
 
 def _was_refused(choice: dict[str, Any]) -> bool:

@@ -90,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(verbs)
     _add_data(verbs)
     _add_distill(verbs)
+    _add_judge_card(verbs)
     _add_serve(verbs)
     _add_spot(verbs)
     _add_models(verbs)
@@ -178,6 +179,14 @@ def _add_distill(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     distill.add_argument("--schema", action="store_true", help="print the JSON schema of configs")
     distill.add_argument("--quiet", action="store_true", help="no progress bars")
     distill.set_defaults(command=_distill)
+
+
+def _add_judge_card(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    card = verbs.add_parser("judge-card", help="hold judges of pairs of answers against labels")
+    _add_config(card, nargs="?")
+    card.add_argument("--schema", action="store_true", help="print the JSON schema of configs")
+    card.add_argument("--quiet", action="store_true", help="no progress bars")
+    card.set_defaults(command=_judge_card)
 
 
 def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -323,6 +332,21 @@ def _distill(arguments: argparse.Namespace) -> int:
     )
 
 
+def _judge_card(arguments: argparse.Namespace) -> int:
+    if arguments.schema:
+        from imitate.configfile import card_job_schema
+
+        print(card_job_schema())
+        return 0
+    if arguments.config is None:
+        raise UserError("`imitate judge-card` needs a config", hint="imitate judge-card CONFIG")
+    from imitate.commands import judge_card
+
+    return judge_card(
+        arguments.config, arguments.overrides, runs=arguments.runs, quiet=arguments.quiet
+    )
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     from imitate.serving.command import serve
 
@@ -381,7 +405,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _resume_hint(arguments: argparse.Namespace) -> str:
-    if arguments.verb in {"run", "data", "distill"}:
+    if arguments.verb in {"run", "data", "distill", "judge-card"}:
         return "Give the same command again to go on."
     return ""
 

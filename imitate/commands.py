@@ -19,7 +19,7 @@ from rich.table import Table
 
 from evals.errors import UserError
 from imitate.config import Config
-from imitate.configfile import load_config, load_job
+from imitate.configfile import load_card_job, load_config, load_job
 from imitate.plan import Plan, Stage, build_plan
 from imitate.preflight import preflight_run
 from imitate.progress import open_bars
@@ -32,6 +32,7 @@ __all__ = [
     "data",
     "distill",
     "fetch_model",
+    "judge_card",
     "lab_card",
     "list_models",
     "pretrain",
@@ -167,8 +168,7 @@ def distill(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: b
     job = load_job(config_path, overrides)
     folder = runs / job.name
     command = shell_command("distill", config_path, overrides)
-    if (folder / "plan.json").exists():
-        raise UserError(f"`{folder}` is the folder of a run", hint="give the job another `name`")
+    _refuse_run(folder)
     with _claimed(folder):
         result = run_job(job, folder, command=command, quiet=quiet)
     card, examples = result.card, folder / "examples.jsonl"
@@ -182,6 +182,21 @@ def distill(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: b
     files = {"run": str(folder), "examples": str(examples), "card": str(folder / "card.json")}
     counts = {"n_examples": n_examples, "is_complete": card["is_complete"]}
     print(json.dumps(files | counts))
+    return 0
+
+
+def judge_card(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: bool) -> int:
+    """Hold judges against labels, write their card into the job's folder and print it."""
+    from imitate.judging import run_card_job
+
+    job = load_card_job(config_path, overrides)
+    folder = runs / job.name
+    command = shell_command("judge-card", config_path, overrides)
+    _refuse_run(folder)
+    with _claimed(folder):
+        judged = run_card_job(job, folder, command=command, quiet=quiet)
+    print(judged.table)
+    print(json.dumps({"run": str(folder), "card": str(judged.path)}))
     return 0
 
 
@@ -239,6 +254,11 @@ def lab_card(config_path: Path) -> int:
     card = data_card(make_world(recipe.world_seed), recipe.stages[0].corpus(), n_documents=2_000)
     print(json.dumps(card, indent=2))
     return 0
+
+
+def _refuse_run(folder: Path) -> None:
+    if (folder / "plan.json").exists():
+        raise UserError(f"`{folder}` is the folder of a run", hint="give the job another `name`")
 
 
 @contextlib.contextmanager

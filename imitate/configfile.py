@@ -18,9 +18,16 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from evals.errors import ConfigError
-from imitate.config import Config, DistillJob, Section
+from imitate.config import Config, DistillJob, JudgeCardJob, Section
 
-__all__ = ["config_schema", "job_schema", "load_config", "load_job"]
+__all__ = [
+    "card_job_schema",
+    "config_schema",
+    "job_schema",
+    "load_card_job",
+    "load_config",
+    "load_job",
+]
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -84,6 +91,15 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> DistillJob:
     return _load(path, overrides, DistillJob)
 
 
+def load_card_job(path: Path, overrides: Sequence[str] = ()) -> JudgeCardJob:
+    """Return the config of a judge card, as `load_config`.
+
+    Raises:
+        ConfigError: As `load_config`.
+    """
+    return _load(path, overrides, JudgeCardJob)
+
+
 def config_schema() -> str:
     """Return the JSON schema of runs that editors complete from."""
     return json.dumps(Config.model_json_schema(), indent=2)
@@ -92,6 +108,11 @@ def config_schema() -> str:
 def job_schema() -> str:
     """Return the JSON schema of distillation jobs that editors complete from."""
     return json.dumps(DistillJob.model_json_schema(), indent=2)
+
+
+def card_job_schema() -> str:
+    """Return the JSON schema of judge cards that editors complete from."""
+    return json.dumps(JudgeCardJob.model_json_schema(), indent=2)
 
 
 def _load(path: Path, overrides: Sequence[str], schema: type[SectionT]) -> SectionT:

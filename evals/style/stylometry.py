@@ -26,6 +26,7 @@ from evals.records import Completion, Item, Judgement, index_by_item
 
 __all__ = [
     "Stylometry",
+    "count_list_items",
     "has_list",
     "has_summary",
     "measure_stylometry",
@@ -86,7 +87,12 @@ def has_list(text: str) -> bool:
 
     Source: Table 2, "lists"; the detection is ours.
     """
-    return len(_LIST_LINE.findall(text)) >= 2
+    return count_list_items(text) >= 2
+
+
+def count_list_items(text: str) -> int:
+    """Return how many lines of a text open with a bullet or a number."""
+    return len(_LIST_LINE.findall(text))
 
 
 def has_summary(text: str) -> bool:

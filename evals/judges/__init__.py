@@ -1,0 +1,1 @@
+"""Who prefers which answer, and how far that judge can be trusted."""

@@ -1,0 +1,200 @@
+"""A judge against labels: how often it is right, and what sways it.
+
+In: labelled pairs and a judge's judgements on them. Out: a `JudgeCard`: accuracy and kappa, flips,
+the pull of position, length and lists, of its own outputs, ties and failures, each with an interval
+from resampled clusters. Failed judgements stand apart and count as neither right nor wrong.
+
+Agreement alone flatters: a judge that always says "the longer one" is right as often as the better
+answer is longer. So kappa stands beside accuracy, and beside each pull what the labels say of the
+same pairs.
+
+Source: Zheng et al. (arXiv 2306.05685) on position and verbosity; Zeng et al. (LLMBar, arXiv
+2310.07641), whose accuracy averages both orders, as ours does; kappa after Cohen (1960).
+
+Glossary: N judgements; a judgement's cluster is its pair's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evals.estimates import Estimate, bootstrap_estimate, share_estimate
+from evals.judges.pairs import Pair, Votes, gather_votes
+from evals.records import Judgement
+from evals.style.stylometry import has_list
+
+__all__ = ["JudgeCard", "Pull", "cohen_kappa", "make_card"]
+
+RESAMPLES = 1000
+LABELS = (0.0, 0.5, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pull:
+    """How often the judge prefers answers with a trait, where one of two has it, and the labels do.
+
+    Ties count one half. `labels` is over the labelled of the same pairs.
+    """
+
+    judge: Estimate
+    labels: Estimate
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgeCard:
+    """A judge on a set of pairs.
+
+    Attributes:
+        judge: Its name.
+        group: The stratum; empty for all pairs.
+        n_pairs: Pairs that it was asked about.
+        n_judgements: Judgements it was asked for: two a pair, or one where one order was asked.
+        n_failed: Of them, those without a verdict.
+        accuracy: Share of judgements that agree with a label that is no tie; a tie counts one half.
+        kappa: Agreement with the labels beyond chance, Cohen's, over judgements.
+        accuracy_if_steady: Accuracy on pairs where both orders gave one verdict.
+        flips: Share of pairs, judged in both orders, on which the order changed who won.
+        ties: Share of verdicts that are ties.
+        first: How often what is shown first is preferred, over pairs with a verdict in both orders;
+            one half without position bias.
+        longer: Pull of the longer answer, in words.
+        lists: Pull of the answer that alone has a list.
+        own: Pull of the judge's own outputs; undefined where none are known.
+    """
+
+    judge: str
+    group: str
+    n_pairs: int
+    n_judgements: int
+    n_failed: int
+    accuracy: Estimate
+    kappa: Estimate
+    accuracy_if_steady: Estimate
+    flips: Estimate
+    ties: Estimate
+    first: Estimate
+    longer: Pull
+    lists: Pull
+    own: Pull
+
+
+def make_card(
+    judge: str,
+    pairs: Sequence[Pair],
+    judgements: Iterable[Judgement],
+    *,
+    author: str = "",
+    group: str = "",
+) -> JudgeCard:
+    """Return how a judge did.
+
+    Args:
+        judge: Its name.
+        pairs: What it was asked about, labelled or not.
+        judgements: What it said, each pair once an order at most.
+        author: The arm that is the judge itself, for self-preference.
+        group: Only pairs of this group; all where empty.
+
+    Raises:
+        RecordError: Judgements do not join with the pairs.
+    """
+    judged = list(judgements)
+    votes = [one for one in gather_votes(pairs, judged) if group in ("", one.pair.group)]
+    asked = {one.pair.pair_id for one in votes}
+    n_asked = sum(one.item_id in asked for one in judged)
+    return JudgeCard(
+        judge=judge,
+        group=group,
+        n_pairs=len(votes),
+        n_judgements=n_asked,
+        n_failed=n_asked - sum(len(one.said) for one in votes),
+        accuracy=_accuracy(votes),
+        kappa=_kappa(votes),
+        accuracy_if_steady=_accuracy([one for one in votes if one.first == one.second]),
+        flips=_by_pair(votes, lambda one: one.is_flip),
+        ties=_by_vote(votes, lambda _, vote: float(vote == 0.5)),
+        first=_first(votes),
+        longer=_pull(votes, lambda _, answer: len(answer.split())),
+        lists=_pull(votes, lambda _, answer: has_list(answer)),
+        own=_pull(votes, lambda arm, _: bool(author) and arm == author),
+    )
+
+
+def cohen_kappa(verdicts: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
+    """Return Cohen's kappa of two columns (N,) of 0, 0.5 and 1; NaN where chance explains all.
+
+    (p_o - p_e) / (1 - p_e), with p_o the share of equal rows and p_e the share that two columns
+    with these margins would agree on by chance.
+
+    Source: Cohen (1960), equation 1.
+    """
+    if not len(verdicts):
+        return math.nan
+    own, other = (
+        np.array([(column == label).mean() for label in LABELS]) for column in (verdicts, labels)
+    )
+    by_chance = float(own @ other)
+    observed = float((verdicts == labels).mean())
+    return (observed - by_chance) / (1 - by_chance) if by_chance < 1 else math.nan
+
+
+def _accuracy(votes: Sequence[Votes]) -> Estimate:
+    labelled = [one for one in votes if one.pair.label in (0.0, 1.0)]
+    return _by_vote(labelled, lambda pair, vote: 1 - abs(vote - _label(pair)))
+
+
+def _kappa(votes: Sequence[Votes]) -> Estimate:
+    rows = [(one.pair, vote) for one in votes if one.pair.label is not None for vote in one.said]
+    verdicts = np.array([vote for _, vote in rows])
+    labels = np.array([_label(pair) for pair, _ in rows])
+    return bootstrap_estimate(
+        lambda chosen: cohen_kappa(verdicts[chosen], labels[chosen]),
+        [pair.cluster for pair, _ in rows],
+        resamples=RESAMPLES,
+    )
+
+
+def _first(votes: Sequence[Votes]) -> Estimate:
+    """Return the preference for the place shown first, over pairs with a vote in both orders."""
+    both = [one for one in votes if one.first is not None and one.second is not None]
+    values = [(one.first + 1 - one.second) / 2 for one in both]  # type: ignore[operator]
+    return share_estimate(values, [one.pair.cluster for one in both])
+
+
+def _pull(votes: Sequence[Votes], trait: Callable[[str, str], int]) -> Pull:
+    """Return the pull of the answer that has more of a trait, told by its arm and its text."""
+    signs = {}
+    for pair in (one.pair for one in votes):
+        own, other = trait(pair.arm, pair.answer), trait(pair.against, pair.other_answer)
+        signs[pair.pair_id] = (own > other) - (own < other)
+    chosen = [one for one in votes if signs[one.pair.pair_id] and one.said]
+    labelled = [one for one in chosen if one.pair.label is not None]
+
+    def towards(pair: Pair, preference: float) -> float:
+        return preference if signs[pair.pair_id] > 0 else 1 - preference
+
+    labels = [towards(one.pair, _label(one.pair)) for one in labelled]
+    return Pull(
+        _by_vote(chosen, towards),
+        share_estimate(labels, [one.pair.cluster for one in labelled]),
+    )
+
+
+def _by_vote(votes: Sequence[Votes], value: Callable[[Pair, float], float]) -> Estimate:
+    rows = [(one.pair, vote) for one in votes for vote in one.said]
+    return share_estimate([value(*row) for row in rows], [pair.cluster for pair, _ in rows])
+
+
+def _by_pair(votes: Sequence[Votes], value: Callable[[Votes], bool | None]) -> Estimate:
+    rows = [(one.pair, told) for one in votes if (told := value(one)) is not None]
+    return share_estimate([float(told) for _, told in rows], [pair.cluster for pair, _ in rows])
+
+
+def _label(pair: Pair) -> float:
+    assert pair.label is not None, pair.pair_id
+    return pair.label

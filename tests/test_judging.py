@@ -1,0 +1,385 @@
+"""`imitate judge-card`: sets by name and by columns, judges of all kinds, resume and faults."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from fakeserver import KEY, Body, FakeServer, Reply, Serve, answer, refusing
+
+from evals.errors import ConfigError
+from evals.records import Judgement, read_records
+from imitate.cli import main
+from imitate.configfile import card_job_schema, load_card_job
+
+ROOT = Path(__file__).resolve().parent.parent
+
+Rows = list[dict[str, str]]
+
+
+def rows_of(n: int) -> Rows:
+    """Pairs whose better answer says "good"; every third is labelled the other way round."""
+    return [
+        {
+            "prompt": f"Question {number}?",
+            "answer": f"good {number}" if number % 2 else f"bad {number}",
+            "other": f"bad {number}" if number % 2 else f"good {number}",
+            "label": ["other", "answer"][(number % 2) ^ (number % 3 == 0)],
+            "subset": "even" if number % 2 == 0 else "odd",
+        }
+        for number in range(1, n + 1)
+    ]
+
+
+def write_rows(folder: Path, rows: Rows) -> Path:
+    path = folder / "pairs.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def write_job(folder: Path, judges: dict[str, Any], **parts: Any) -> Path:
+    pairs = {"kind": "file", "path": str(folder / "pairs.csv"), "label_column": "label"}
+    pairs |= parts.pop("pairs", {})
+    calls = {"max_in_flight": 8, "max_retries": 4, "timeout_s": 5.0}
+    job = {"name": "job", "pairs": pairs, "judges": judges, "calls": calls} | parts
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(job, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def asked(server: FakeServer, **parts: Any) -> dict[str, Any]:
+    return {"kind": "endpoint", "url": server.url, "model": "gpt", "api_key_env": "KEY"} | parts
+
+
+def run(folder: Path, *more: str) -> int:
+    arguments = ["judge-card", str(folder / "job.yaml"), "--runs", str(folder / "runs"), "--quiet"]
+    return main([*arguments, *more])
+
+
+def card_in(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "runs" / "job" / "card.json").read_text(encoding="utf-8"))
+
+
+def judgements_in(folder: Path) -> list[Judgement]:
+    return read_records(folder / "runs" / "job" / "judgements.parquet", Judgement)
+
+
+def prefers_good(body: Body, _: int = 0) -> Reply:
+    shown = body["messages"][1]["content"]
+    winner = "A" if shown.index("good") < shown.index("bad") else "B"
+    return answer(json.dumps({"reason": "so", "winner": winner}), role="assistant")
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", KEY)
+
+
+# --- what comes out -------------------------------------------------------------------------------
+
+
+def test_asked_judge_gets_a_card(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(tmp_path, rows_of(30))
+    server = serve(prefers_good)
+    price = {"input_usd_per_million": 1.0, "output_usd_per_million": 2.0}
+    write_job(tmp_path, {"mine": asked(server, price=price)}, pairs={"group_column": "subset"})
+    assert run(tmp_path) == 0
+    card = card_in(tmp_path)
+    assert [(one["group"], one["n_judgements"]) for one in card["cards"]] == [
+        ("odd", 30),
+        ("even", 30),
+        ("", 60),
+    ]
+    assert card["cards"][2]["accuracy"]["value"] == pytest.approx(2 / 3)
+    assert card["cards"][2]["flips"]["value"] == 0
+    told = card["judges"]["mine"]
+    assert (told["answered"], told["tokens_in"], told["tokens_out"]) == (60, 600, 300)
+    assert told["cost_usd_per_1000"] == pytest.approx(1000 * (10 * 1.0 + 5 * 2.0) / 1e6)
+    assert told["seconds_per_1000"] > 0
+    assert told["rubric"] == "quality"
+    out = capsys.readouterr().out
+    assert "| mine" in out
+    assert "66.7 [" in out
+    assert json.loads(out.splitlines()[-1])["card"].endswith("card.json")
+
+
+def test_card_equals_a_recount_of_the_raw_judgements(serve: Serve, tmp_path: Path) -> None:
+    rows = rows_of(40)
+    write_rows(tmp_path, rows)
+    drawn = random.Random(5)
+
+    def moody(body: Body, _: int) -> Reply:
+        winner = drawn.choice(["A", "A", "B", "tie", "cannot say"])
+        return answer(f'{{"winner": "{winner}"}}', role="assistant")
+
+    write_job(tmp_path, {"mine": asked(serve(moody))})
+    assert run(tmp_path) == 0
+    card, said = card_in(tmp_path)["cards"][0], judgements_in(tmp_path)
+    labels = {str(n): 1.0 if row["label"] == "answer" else 0.0 for n, row in enumerate(rows, 2)}
+    valid = [one for one in said if not one.error]
+    by_pair: dict[str, list[float]] = {}
+    for one in valid:
+        by_pair.setdefault(one.item_id, []).append(one.value)
+    both = [values for values in by_pair.values() if len(values) == 2]
+    right = [1 - abs(one.value - labels[one.item_id]) for one in valid]
+    assert card["n_failed"] == len(said) - len(valid) > 0
+    assert card["accuracy"]["value"] == pytest.approx(np.mean(right))
+    assert card["ties"]["value"] == pytest.approx(np.mean([one.value == 0.5 for one in valid]))
+    assert card["flips"]["value"] == pytest.approx(np.mean([abs(a - b) == 1 for a, b in both]))
+    assert card["first"]["value"] == pytest.approx(np.mean([(a + 1 - b) / 2 for a, b in both]))
+
+
+def test_recorded_verdicts_name_the_answer_and_not_its_place(tmp_path: Path) -> None:
+    rows = [
+        row | {"one": "a", "two": "b" if n % 4 == 0 else "a"} for n, row in enumerate(rows_of(40))
+    ]
+    write_rows(tmp_path, rows)
+    judge = {"kind": "recorded", "verdict_column": "one", "swapped_column": "two"}
+    write_job(tmp_path, {"old": judge})
+    assert run(tmp_path) == 0
+    card = card_in(tmp_path)["cards"][0]
+    assert card["flips"]["value"] == pytest.approx(1 / 4)
+    assert card["first"]["value"] == pytest.approx(0.5 + 0.25 / 2)
+
+
+def test_one_recorded_order_leaves_position_open(tmp_path: Path) -> None:
+    write_rows(tmp_path, [row | {"one": "tie"} for row in rows_of(12)])
+    write_job(tmp_path, {"old": {"kind": "recorded", "verdict_column": "one"}})
+    assert run(tmp_path) == 0
+    card = card_in(tmp_path)["cards"][0]
+    assert card["first"]["value"] is None
+    assert card["flips"]["value"] is None
+    assert card["accuracy"]["value"] == 0.5
+
+
+# --- published tables -----------------------------------------------------------------------------
+
+PUBLISHED = {
+    "gpt-4": {"Natural": 93.5, "Neighbor": 64.2, "GPTInst": 76.6, "GPTOut": 76.6, "Manual": 75.0},
+    "chatgpt": {"Natural": 79.0, "Neighbor": 17.9, "GPTInst": 29.3, "GPTOut": 43.6, "Manual": 37.0},
+}
+"""Accuracy of the vanilla prompt without rules. Source: LLMBar, arXiv 2310.07641, table 5."""
+
+
+def test_recorded_verdicts_give_the_published_table(tmp_path: Path) -> None:
+    folder = Path(os.environ.get("IMITATE_DATA") or "no such folder") / "llmbar"
+    if not folder.exists():
+        pytest.skip("llmbar is not in IMITATE_DATA")
+    pairs = {"kind": "llmbar", "path": str(folder), "label_column": None}
+    names = {"gpt-4": "GPT-4", "chatgpt": "ChatGPT"}
+    judges = {name: {"kind": "recorded", "evaluator": of} for name, of in names.items()}
+    write_job(tmp_path, judges, pairs=pairs)
+    job = yaml.safe_load((tmp_path / "job.yaml").read_text())
+    del job["pairs"]["label_column"]
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    assert run(tmp_path) == 0
+    found = {(c["judge"], c["group"]): c["accuracy"] for c in card_in(tmp_path)["cards"]}
+    for judge, by_subset in PUBLISHED.items():
+        for subset, accuracy in by_subset.items():
+            assert round(100 * found[judge, subset]["value"], 1) == accuracy, (judge, subset)
+    assert found["gpt-4", ""]["n"] == 838
+
+
+def write_llmbar(folder: Path) -> None:
+    """Write two pairs in LLMBar's layout, with a judge that flips on the second."""
+    natural = folder / "LLMBar" / "Natural"
+    verdicts = natural / "evaluators" / "Some-Judge" / "Vanilla_NoRules"
+    verdicts.mkdir(parents=True)
+    rows = [
+        {"input": f"Do {n}.", "output_1": "done", "output_2": "no", "label": "1"} for n in (1, 2)
+    ]
+    said = [("1", "1"), ("1", "2")]
+    results = [
+        row | {"results": [{"swap = False": {"winner": a}, "swap = True": {"winner": b}}]}
+        for row, (a, b) in zip(rows, said, strict=True)
+    ]
+    (natural / "dataset.json").write_text(json.dumps(rows))
+    (verdicts / "result.json").write_text(json.dumps(results))
+
+
+def test_llmbar_is_read_in_its_authors_layout(tmp_path: Path) -> None:
+    write_llmbar(tmp_path)
+    pairs = {"kind": "llmbar", "path": str(tmp_path), "subsets": ["Natural"]}
+    job = {"name": "job", "pairs": pairs}
+    job["judges"] = {"old": {"kind": "recorded", "evaluator": "Some-Judge"}}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    assert run(tmp_path) == 0
+    card = card_in(tmp_path)["cards"][0]
+    assert (card["accuracy"]["value"], card["flips"]["value"]) == (0.75, 0.5)
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def test_faulty_endpoint_loses_and_doubles_nothing_over_two_kills(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """30 % errors, 10 % garbage, some hangs, 1,000 pairs, killed twice."""
+    write_rows(tmp_path, rows_of(1000))
+    drawn = random.Random(11)
+    n_hung = 0
+
+    def faulty(body: Body, _: int) -> Reply:
+        nonlocal n_hung
+        luck = drawn.random()
+        if luck < 0.3:
+            return refusing("overloaded", 500)
+        if luck < 0.4:
+            return Reply(b"<html>oops")
+        if luck < 0.45 and n_hung < 40:
+            n_hung += 1
+            return Reply(prefers_good(body).body, before=lambda: time.sleep(1.0))
+        return prefers_good(body)
+
+    server = serve(faulty)
+    calls = {"max_in_flight": 32, "max_retries": 12, "timeout_s": 0.8, "deadline_s": 120.0}
+    write_job(tmp_path, {"mine": asked(server)}, calls=calls, shard_pairs=200)
+    command = [sys.executable, "-m", "imitate.cli", "judge-card", str(tmp_path / "job.yaml")]
+    command += ["--runs", str(tmp_path / "runs"), "--quiet"]
+    for n_wanted in (300, 900):
+        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"KEY": KEY})
+        wait_until(lambda n=n_wanted, p=process: len(server.requests) >= n or p.poll() is not None)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert subprocess.run(command, cwd=ROOT, env=os.environ | {"KEY": KEY}).returncode == 0
+    said = judgements_in(tmp_path)
+    assert len(said) == len({(one.item_id, one.order) for one in said}) == 2000
+    assert not any(one.error for one in said)
+    assert card_in(tmp_path)["cards"][0]["accuracy"]["value"] == pytest.approx(667 / 1000, abs=1e-9)
+    answered = card_in(tmp_path)["judges"]["mine"]["answered"]
+    assert 2000 <= answered <= 2000 + 2 * 32, "only what was under way at a kill is asked again"
+
+
+def wait_until(is_so: Any, timeout_s: float = 60.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.01)
+
+
+def test_failed_calls_are_asked_again_and_unreadable_replies_are_not(
+    serve: Serve, tmp_path: Path
+) -> None:
+    write_rows(tmp_path, rows_of(10))
+    is_well = False
+
+    def script(body: Body, _: int) -> Reply:
+        prompt = body["messages"][1]["content"]
+        if "Question 1?" in prompt:
+            return answer("Who knows.", role="assistant")
+        if "Question 2?" in prompt and not is_well:
+            return refusing("bad prompt", 400)
+        return prefers_good(body)
+
+    server = serve(script)
+    write_job(tmp_path, {"mine": asked(server)})
+    assert run(tmp_path) == 0
+    assert card_in(tmp_path)["cards"][0]["n_failed"] == 4
+    is_well, n_before = True, len(server.requests)
+    assert run(tmp_path) == 0
+    assert card_in(tmp_path)["cards"][0]["n_failed"] == 2
+    assert len(server.requests) == n_before + 2
+    assert run(tmp_path) == 0
+    assert len(server.requests) == n_before + 2
+
+
+def test_budget_stops_before_it_is_passed(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(tmp_path, rows_of(10))
+    server = serve(prefers_good)
+    calls = {"max_in_flight": 1}
+    write_job(tmp_path, {"mine": asked(server)}, calls=calls, budget={"max_tokens": 600})
+    assert run(tmp_path) == 2
+    assert "budget" in capsys.readouterr().err
+    assert 0 < len(server.requests) < 20
+    assert not (tmp_path / "runs" / "job" / "card.json").exists()
+    assert run(tmp_path, "--set", "budget.max_tokens=1000000") == 0
+    assert len(server.requests) == 20
+
+
+def test_key_is_in_no_file(serve: Serve, tmp_path: Path) -> None:
+    write_rows(tmp_path, rows_of(4))
+    write_job(tmp_path, {"mine": asked(serve(prefers_good))})
+    assert run(tmp_path) == 0
+    files = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+    assert files
+    assert not any(KEY.encode() in path.read_bytes() for path in files)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ({"answer_column": "reply"}, "no column `reply`"),
+        ({"label_column": "subset"}, "`subset` says `odd`, which names neither answer"),
+        ({"path": "nowhere.csv"}, "no such file"),
+    ],
+)
+def test_unusable_table_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pairs: dict[str, str], message: str
+) -> None:
+    write_rows(tmp_path, rows_of(4))
+    write_job(tmp_path, {"old": {"kind": "recorded", "verdict_column": "label"}}, pairs=pairs)
+    assert run(tmp_path) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_missing_llmbar_says_where_it_is_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judges = {"old": {"kind": "recorded", "evaluator": "GPT-4"}}
+    job = {"name": "job", "pairs": {"kind": "llmbar", "path": str(tmp_path)}, "judges": judges}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    assert run(tmp_path) == 2
+    assert "github.com/princeton-nlp/LLMBar" in capsys.readouterr().err
+
+
+RUNNING = {"backend": "endpoint", "endpoint": {"urls": ["http://127.0.0.1:1/v1"]}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"judges": {"a": {"kind": "recorded"}}}, "recorded verdicts need `verdict_column`"),
+        (
+            {
+                "judges": {"a": {"kind": "endpoint", "url": "http://h/v1", "model": "m"}},
+                "budget": {"max_usd": 1.0},
+            },
+            "`budget.max_usd` needs its `price`",
+        ),
+        (
+            {"judges": {"a": {"kind": "model", "model": "m"}}, "serve": RUNNING},
+            "a server that runs already is a judge of `kind: endpoint`",
+        ),
+    ],
+)
+def test_parts_that_do_not_agree_are_refused(
+    tmp_path: Path, parts: dict[str, Any], message: str
+) -> None:
+    write_job(tmp_path, **parts)
+    with pytest.raises(ConfigError) as caught:
+        load_card_job(tmp_path / "job.yaml")
+    assert message in str(caught.value)
+
+
+def test_the_published_schema_is_the_current_one_and_the_example_fits() -> None:
+    published = (ROOT / "configs" / "judge-card.schema.json").read_text(encoding="utf-8")
+    assert json.loads(published) == json.loads(card_job_schema())
+    assert load_card_job(ROOT / "configs" / "judge-card.yaml").name == "llmbar"
