@@ -1,0 +1,1 @@
+"""Which arm is preferred, and how much of that is style."""

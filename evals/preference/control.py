@@ -1,0 +1,254 @@
+"""How much of a preference is style: raw, length-controlled and style-controlled strengths.
+
+In: battles and a reference arm. Out: for every other arm its strength over the reference in three
+models, and the share of its advantage that goes through style, all with intervals from resampled
+prompts in which every model is fitted anew.
+
+Style may be what makes an answer better, and not only what makes it look so: the controlled
+strength is the preference at equal style, and the difference is "explained by style", no more.
+
+Strengths of two logistic models are on two scales: a covariate that has nothing to do with the arms
+stretches them all (non-collapsibility). So the share does not compare the raw with the controlled
+model. Within the controlled one, an arm's whole advantage is its own strength plus what its style
+earns: the mean style that goes with the arm, times gamma. The share is the latter part.
+
+Source: Karlson, Holm and Breen (2012), "Comparing regression coefficients between same-sample
+nested models using logit and probit", equations 7 to 11; prompts as clusters, refitted in every
+resample, since a published standard error of length control ignores its coefficients' own error.
+
+Glossary: N rows; A arms; K features; R resamples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from evals.errors import RecordError
+from evals.estimates import Estimate, expanded_interval, rows_by_cluster
+from evals.preference.battles import FEATURES, LENGTH, Battles
+from evals.preference.bradleyterry import (
+    Design,
+    Fit,
+    fit_preference,
+    gram_matrix,
+    make_design,
+)
+
+__all__ = ["ArmPreference", "OrderChange", "Preference", "measure_preference"]
+
+FloatArray = NDArray[np.float64]
+
+CLUSTERS_FOR_SHARE = 20
+"""No interval of a share, which is a ratio, from fewer prompts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmPreference:
+    """One arm against the reference.
+
+    Attributes:
+        arm: Its name.
+        raw: Log-odds that it is preferred, style at large.
+        length_controlled: The same for answers of equal length.
+        style_controlled: The same for answers of equal style.
+        win_rate: `raw` as a chance, ties counting one half.
+        controlled_win_rate: `style_controlled` as a chance.
+        by_style: Share of the arm's whole advantage that its style earns; may leave [0, 1] where
+            style and substance pull apart. Undefined where the whole advantage may be none.
+    """
+
+    arm: str
+    raw: Estimate
+    length_controlled: Estimate
+    style_controlled: Estimate
+    win_rate: Estimate
+    controlled_win_rate: Estimate
+    by_style: Estimate
+
+
+@dataclasses.dataclass(frozen=True)
+class OrderChange:
+    """Two arms that change places in the style-controlled order once a third is left out."""
+
+    without: str
+    stronger: str
+    weaker: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Preference:
+    """All arms of one judge.
+
+    Attributes:
+        reference: The arm that the others are measured against.
+        arms: The others, strongest raw first.
+        gamma: Log-odds of one standard deviation more of each feature, by its name.
+        first: Log-odds of being shown first; undefined where that was not varied.
+        n_clusters: Prompts.
+        n_battles: Verdicts.
+        changes: Arms whose controlled order hangs on which others took part.
+    """
+
+    reference: str
+    arms: tuple[ArmPreference, ...]
+    gamma: dict[str, Estimate]
+    first: Estimate
+    n_clusters: int
+    n_battles: int
+    changes: tuple[OrderChange, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Models:
+    raw: Fit
+    by_length: Fit
+    by_style: Fit
+    earned: FloatArray  # (A - 1,) log-odds that each arm's style earns
+
+
+def measure_preference(
+    battles: Battles, reference: str, *, resamples: int = 2000, seed: int = 0
+) -> Preference:
+    """Return raw and controlled preferences of all arms over the reference.
+
+    Args:
+        battles: What was preferred to what.
+        reference: The arm with strength 0, such as the base.
+        resamples: R.
+        seed: Seed of the resampling.
+
+    Raises:
+        RecordError: The reference is no arm, or some arms never met.
+    """
+    designs = _designs(battles, reference)
+    point = _fit_all(designs, None, None)
+    rows = rows_by_cluster(battles.clusters)
+    draws = [
+        _fit_all(designs, weights, point)
+        for weights in _resampled_weights(rows, len(battles.one), resamples, seed)
+    ]
+    count = _Counter(point, draws, len(rows), len(battles.one))
+    arms = [_arm(count, name, place) for place, name in enumerate(designs[0].arms)]
+    return Preference(
+        reference=reference,
+        arms=tuple(sorted(arms, key=lambda one: (-one.raw.value, one.arm))),
+        gamma={name: _gamma(count, place) for place, name in enumerate(FEATURES)},
+        first=count.estimate(lambda m: m.by_style.place),
+        n_clusters=len(rows),
+        n_battles=len(battles.one),
+        changes=tuple(_order_changes(battles, reference, point.by_style, designs[2].arms)),
+    )
+
+
+class _Counter:
+    """Turns a number of the models into an estimate."""
+
+    def __init__(
+        self, point: _Models, draws: Sequence[_Models], n_clusters: int, n_rows: int
+    ) -> None:
+        self.point, self.draws = point, draws
+        self.n_clusters, self.n_rows = n_clusters, n_rows
+
+    def estimate(self, number: Callable[[_Models], float]) -> Estimate:
+        """Return the number, its interval over the draws, and the rows behind it."""
+        values = [float(number(one)) for one in self.draws]
+        interval = expanded_interval(values, self.n_clusters)
+        return Estimate(float(number(self.point)), *interval, self.n_rows)
+
+
+def _arm(count: _Counter, name: str, place: int) -> ArmPreference:
+    def whole(models: _Models) -> float:
+        return float(models.by_style.strengths[place] + models.earned[place])
+
+    advantage = count.estimate(whole)
+    is_sure = advantage.low > 0 or advantage.high < 0
+    share = count.estimate(lambda m: m.earned[place] / whole(m))
+    undefined = Estimate(math.nan, math.nan, math.nan, count.n_rows)
+    if count.n_clusters < CLUSTERS_FOR_SHARE:
+        share = dataclasses.replace(share, low=math.nan, high=math.nan)
+    return ArmPreference(
+        arm=name,
+        raw=count.estimate(lambda m: m.raw.strengths[place]),
+        length_controlled=count.estimate(lambda m: m.by_length.strengths[place]),
+        style_controlled=count.estimate(lambda m: m.by_style.strengths[place]),
+        win_rate=count.estimate(lambda m: expit(m.raw.strengths[place])),
+        controlled_win_rate=count.estimate(lambda m: expit(m.by_style.strengths[place])),
+        by_style=share if is_sure else undefined,
+    )
+
+
+def _gamma(count: _Counter, place: int) -> Estimate:
+    return count.estimate(lambda models: float(models.by_style.gamma[place]))
+
+
+def _designs(battles: Battles, reference: str) -> tuple[Design, Design, Design]:
+    """Return the designs without style, with length, with all features."""
+    length, every = (FEATURES.index(LENGTH),), tuple(range(len(FEATURES)))
+    raw, by_length, by_style = (make_design(battles, reference, one) for one in ((), length, every))
+    return raw, by_length, by_style
+
+
+def _fit_all(
+    designs: tuple[Design, Design, Design], weights: FloatArray | None, near: _Models | None
+) -> _Models:
+    starts = (near.raw, near.by_length, near.by_style) if near else (None, None, None)
+    raw, by_length, by_style = (
+        fit_preference(design, weights, start.coefficients if start else None)
+        for design, start in zip(designs, starts, strict=True)
+    )
+    return _Models(raw, by_length, by_style, _earned(designs[2], by_style, weights))
+
+
+def _earned(design: Design, fit: Fit, weights: FloatArray | None) -> FloatArray:
+    """Return what each arm's style earns: the mean style that goes with it, times gamma.
+
+    (A - 1,) in log-odds: the coefficients of style . gamma regressed on the arms, and on the place.
+    """
+    gram = gram_matrix(design, np.ones(len(design.one)) if weights is None else weights)
+    others = np.delete(np.arange(len(gram)), design.features)
+    target = gram[others, design.features] @ fit.gamma
+    ridge = 1e-9 * np.eye(len(others))  # a resample may lack an arm
+    solved = np.linalg.solve(gram[np.ix_(others, others)] + ridge, target)
+    return np.asarray(solved[: len(design.arms)])
+
+
+def _resampled_weights(
+    rows: Sequence[NDArray[np.int64]], n_rows: int, resamples: int, seed: int
+) -> Iterator[FloatArray]:
+    """Yield (N,) how often each row counts when clusters are drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    cluster = np.empty(n_rows, dtype=np.int64)
+    for place, members in enumerate(rows):
+        cluster[members] = place
+    for _ in range(resamples):
+        times = np.bincount(rng.integers(0, len(rows), len(rows)), minlength=len(rows))
+        yield times[cluster].astype(np.float64)
+
+
+def _order_changes(
+    battles: Battles, reference: str, whole: Fit, arms: Sequence[str]
+) -> list[OrderChange]:
+    """Return the pairs of arms whose controlled order another arm's absence turns round."""
+    found: list[OrderChange] = []
+    order = dict(zip(arms, whole.strengths, strict=True)) | {reference: 0.0}
+    for left_out in arms:
+        try:
+            rest = battles.without(left_out)
+            design = make_design(rest, reference, tuple(range(len(FEATURES))))
+        except RecordError:  # the others met only through it
+            continue
+        fitted = dict(zip(design.arms, fit_preference(design).strengths, strict=True))
+        fitted[reference] = 0.0
+        found += [
+            OrderChange(left_out, stronger, weaker)
+            for stronger in fitted
+            for weaker in fitted
+            if order[stronger] > order[weaker] and fitted[stronger] < fitted[weaker]
+        ]
+    return found
