@@ -315,7 +315,7 @@ def test_servers_on_a_cpu_are_not_tied_to_one_core(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
     assert environment()["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
-    assert environment()["OMP_NUM_THREADS"] == "3"
+    assert environment()["OMP_NUM_THREADS"] == "4"
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0-2")
     assert environment()["VLLM_CPU_OMP_THREADS_BIND"] == "0-2"
     monkeypatch.setattr(
