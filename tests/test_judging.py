@@ -54,7 +54,7 @@ def write_rows(folder: Path, rows: Rows) -> Path:
 def write_job(folder: Path, judges: dict[str, Any], **parts: Any) -> Path:
     pairs = {"kind": "file", "path": str(folder / "pairs.csv"), "label_column": "label"}
     pairs |= parts.pop("pairs", {})
-    calls = {"max_in_flight": 8, "max_retries": 4, "timeout_s": 5.0}
+    calls = {"max_in_flight": 8, "max_retries": 4}
     job = {"name": "job", "pairs": pairs, "judges": judges, "calls": calls} | parts
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump(job, sort_keys=False), encoding="utf-8")
@@ -227,43 +227,45 @@ def test_llmbar_is_read_in_its_authors_layout(tmp_path: Path) -> None:
 # --- faults ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("n_pairs", [120, pytest.param(1000, marks=pytest.mark.slow)])
 def test_faulty_endpoint_loses_and_doubles_nothing_over_two_kills(
-    serve: Serve, tmp_path: Path
+    serve: Serve, tmp_path: Path, n_pairs: int
 ) -> None:
-    """30 % errors, 10 % garbage, some hangs, 1,000 pairs, killed twice."""
-    write_rows(tmp_path, rows_of(1000))
+    """30 % errors, 10 % garbage, 5 % hangs, killed twice; what failed for good is asked again."""
+    rows = rows_of(n_pairs)
+    write_rows(tmp_path, rows)
     drawn = random.Random(11)
-    n_hung = 0
 
     def faulty(body: Body, _: int) -> Reply:
-        nonlocal n_hung
         luck = drawn.random()
         if luck < 0.3:
             return refusing("overloaded", 500)
         if luck < 0.4:
             return Reply(b"<html>oops")
-        if luck < 0.45 and n_hung < 40:
-            n_hung += 1
-            return Reply(prefers_good(body).body, before=lambda: time.sleep(1.0))
+        if luck < 0.45:
+            return Reply(prefers_good(body).body, before=lambda: time.sleep(2.0))
         return prefers_good(body)
 
     server = serve(faulty)
-    calls = {"max_in_flight": 32, "max_retries": 12, "timeout_s": 0.8, "deadline_s": 120.0}
-    write_job(tmp_path, {"mine": asked(server)}, calls=calls, shard_pairs=200)
+    calls = {"max_in_flight": 32, "max_retries": 4, "timeout_s": 1.0}
+    write_job(tmp_path, {"mine": asked(server)}, calls=calls, shard_pairs=n_pairs // 5)
     command = [sys.executable, "-m", "imitate.cli", "judge-card", str(tmp_path / "job.yaml")]
     command += ["--runs", str(tmp_path / "runs"), "--quiet"]
-    for n_wanted in (300, 900):
+    for n_wanted in (n_pairs // 2, 3 * n_pairs // 2):
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"KEY": KEY})
         wait_until(lambda n=n_wanted, p=process: len(server.requests) >= n or p.poll() is not None)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-    assert subprocess.run(command, cwd=ROOT, env=os.environ | {"KEY": KEY}).returncode == 0
-    said = judgements_in(tmp_path)
-    assert len(said) == len({(one.item_id, one.order) for one in said}) == 2000
+    for _ in range(6):
+        assert subprocess.run(command, cwd=ROOT, env=os.environ | {"KEY": KEY}).returncode == 0
+        said = judgements_in(tmp_path)
+        assert len(said) == len({(one.item_id, one.order) for one in said}) == 2 * n_pairs
+        if not any(one.error for one in said):
+            break
     assert not any(one.error for one in said)
-    assert card_in(tmp_path)["cards"][0]["accuracy"]["value"] == pytest.approx(667 / 1000, abs=1e-9)
+    assert all(one.value == float(rows[int(one.item_id) - 2]["answer"] > "c") for one in said)
     answered = card_in(tmp_path)["judges"]["mine"]["answered"]
-    assert 2000 <= answered <= 2000 + 2 * 32, "only what was under way at a kill is asked again"
+    assert 2 * n_pairs <= answered <= 2 * n_pairs + 2 * 32, "at most what a kill interrupted, again"
 
 
 def wait_until(is_so: Any, timeout_s: float = 60.0) -> None:
