@@ -50,11 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     _end_orderly()
     try:
         code: int = arguments.command(arguments)
+        sys.stdout.flush()
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
     except ImitateError as error:
         print(f"failed: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read the output has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         print(f"\nstopped; finished work is kept. {_resume_hint(arguments)}", file=sys.stderr)

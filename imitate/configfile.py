@@ -274,11 +274,13 @@ def _fields_at(model: type[BaseModel], loc: list[str | int]) -> Iterator[str]:
 
 
 def _step(model: type[BaseModel], part: str | int) -> list[type[BaseModel]]:
+    kind = model.model_fields.get("kind")
+    if kind and part in get_args(kind.annotation):  # a tag of a discriminated union
+        return [model]
     if isinstance(part, str) and part in model.model_fields:
         return list(_models_in(model.model_fields[part].annotation))
-    kind = model.model_fields.get("kind")
-    if kind and isinstance(part, str):  # a tag of a discriminated union
-        return [model] if part in get_args(kind.annotation) else []
+    if kind and isinstance(part, str):
+        return []
     return [model]  # an index of a list, a key of a mapping
 
 
@@ -296,6 +298,8 @@ def _without_tags(loc: Sequence[str | int], values: Any) -> Key:
     for position, part in enumerate(loc):
         is_last = position == len(loc) - 1
         is_index = isinstance(here, list) and isinstance(part, int) and part < len(here)
+        if isinstance(here, dict) and here.get("kind") == part and not is_last:
+            continue  # a tag, even where a key has the same name
         if is_index or (isinstance(here, dict) and part in here):
             here = here[part]
         elif not is_last or not isinstance(here, dict) or part == "kind":

@@ -106,6 +106,18 @@ def test_every_config_passes_check(path: Path, capsys: pytest.CaptureFixture[str
     assert "imitate run configs/" in path.read_text(encoding="utf-8")
 
 
+def test_reader_that_leaves_early_is_no_error() -> None:
+    command = [sys.executable, "-m", "imitate.cli", "check", "--schema"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
 def test_completion_knows_the_verbs() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "imitate.cli", "--print-completion", "bash"],

@@ -81,6 +81,15 @@ def test_an_unknown_mix_in_a_task_is_told(tmp_path: Path) -> None:
     assert "names `local`, which is no mix" in told
 
 
+def test_a_key_named_as_its_sections_kind_does_not_hide_another(tmp_path: Path) -> None:
+    told = error_of(
+        tmp_path,
+        GOOD.replace("model: lab/teacher}", "model: lab/teacher, modle: x}"),
+    )
+    assert "unknown key `teacher.modle`" in told
+    assert "did you mean `model`?" in told
+
+
 def test_a_mix_needs_exactly_one_origin(tmp_path: Path) -> None:
     told = error_of(tmp_path, GOOD.replace("    amounts", "    shuffled_from: broad\n    amounts"))
     assert "give either `sources` or `shuffled_from`" in told

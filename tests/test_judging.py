@@ -276,7 +276,7 @@ def wait_until(is_so: Any, timeout_s: float = 60.0) -> None:
 
 
 def test_failed_calls_are_asked_again_and_unreadable_replies_are_not(
-    serve: Serve, tmp_path: Path
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_rows(tmp_path, rows_of(10))
     is_well = False
@@ -293,6 +293,8 @@ def test_failed_calls_are_asked_again_and_unreadable_replies_are_not(
     write_job(tmp_path, {"mine": asked(server)})
     assert run(tmp_path) == 0
     assert card_in(tmp_path)["cards"][0]["n_failed"] == 4
+    assert sorted(card_in(tmp_path)["judges"]["mine"]["failures"].values()) == [2, 2]
+    assert "mine: 2 without a verdict: " in capsys.readouterr().out
     is_well, n_before = True, len(server.requests)
     assert run(tmp_path) == 0
     assert card_in(tmp_path)["cards"][0]["n_failed"] == 2

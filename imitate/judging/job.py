@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,7 +77,10 @@ def run_card_job(job: JudgeCardJob, folder: Path, *, command: str, quiet: bool) 
     ]
     told = {
         "name": job.name,
-        "judges": {name: _told_judge(name, job, ledger, speed[name]) for name in job.judges},
+        "judges": {
+            name: _told_judge(name, job, ledger, speed[name]) | {"failures": _failures(said)}
+            for name, said in heard.items()
+        },
         "cards": [_plain(dataclasses.asdict(card)) for card in cards],
         "n_pairs": len(pairs),
         "n_labelled": sum(pair.label is not None for pair in pairs),
@@ -170,12 +174,17 @@ def _write(
     write_records(folder / "judgements.parquet", said, Judgement)
     config = yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(config, encoding="utf-8")
-    table = render_cards(cards)
+    failures = {name: _failures(judgements) for name, judgements in heard.items()}
+    table = render_cards(cards, failures)
     (folder / "card.md").write_text(table, encoding="utf-8")
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
     return JudgedJob(table, path)
+
+
+def _failures(judgements: Sequence[Judgement]) -> dict[str, int]:
+    return dict(Counter(one.error for one in judgements if one.error))
 
 
 def _plain(value: Any) -> Any:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evals.estimates import Estimate
 from evals.judges.card import JudgeCard, Pull
 
 __all__ = ["render_cards"]
+
+SHOWN_REASONS = 3
 
 _COLUMNS = (
     "judge",
@@ -33,15 +35,29 @@ often the longer answer, or the one that alone has a list, is preferred, and how
 prefer it on the same pairs. failed: no verdict could be had or read."""
 
 
-def render_cards(cards: Sequence[JudgeCard]) -> str:
-    """Return the cards as a table with a legend."""
+def render_cards(cards: Sequence[JudgeCard], failures: Mapping[str, Mapping[str, int]]) -> str:
+    """Return the cards as a table with a legend.
+
+    Args:
+        cards: What is told.
+        failures: By judge, how often each reason left a judgement without a verdict.
+    """
     rows = [_row(card) for card in cards]
     widths = [max(len(row[i]) for row in [_COLUMNS, *rows]) for i in range(len(_COLUMNS))]
     lines = [_line(_COLUMNS, widths), _line(["-" * width for width in widths], widths)]
     lines += [_line(row, widths) for row in rows]
     own = [f"{card.judge}: {_pull(card.own)}" for card in cards if card.own.judge.n]
     told = f"\nPreference for the judge's own answers (labels): {'; '.join(own)}.\n" if own else ""
+    told += "".join(f"\n{name}: {_reasons(of)}.\n" for name, of in failures.items() if of)
     return "\n".join(lines) + f"\n{told}\n{_LEGEND}\n"
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    """Return why judgements failed, the commonest reasons first."""
+    ranked = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    shown = [f"{count:,} without a verdict: {reason}" for reason, count in ranked[:SHOWN_REASONS]]
+    n_rest = sum(count for _, count in ranked[SHOWN_REASONS:])
+    return "; ".join([*shown, f"{n_rest:,} for other reasons"] if n_rest else shown)
 
 
 def _row(card: JudgeCard) -> list[str]:
