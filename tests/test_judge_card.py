@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 
@@ -215,10 +214,3 @@ def test_corrected_means_cover_the_truth_and_the_raw_mean_does_not() -> None:
         covered
     )
     assert widths["powered"] < widths["labelled"]
-
-
-def test_card_is_plain_values_but_for_undefined_ones() -> None:
-    import dataclasses
-
-    card = card_of([pair(n, 1.0) for n in range(12)], [(1, 1)] * 12)
-    assert json.loads(json.dumps(dataclasses.asdict(card)))["accuracy"]["value"] == 1.0
