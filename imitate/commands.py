@@ -58,6 +58,7 @@ PREVIOUS = "previous"
 _RUN_FILES = (
     "results.json",
     "outputs.json",
+    "records",
     "report.html",
     "report.md",
     "figures",
@@ -91,7 +92,7 @@ def run(
         results = _results(plan, finished, config_path, overrides)
         results["timing"] = _timing(finished, started, time.perf_counter() - clock, folder)
         _write_json(folder / "results.json", results)
-        _copy(finished, folder, "outputs.json")
+        _copy(finished, folder)
         page = _write_report(folder)
         results["timing"]["total_s"] = round(time.perf_counter() - clock, 3)
         _write_json(folder / "results.json", results)
@@ -348,8 +349,10 @@ def _timing(finished: Finished, started: datetime, total: float, folder: Path) -
     }
 
 
-def _copy(finished: Finished, folder: Path, name: str) -> None:
-    (folder / name).write_bytes((finished.cells["analyse"].folder / name).read_bytes())
+def _copy(finished: Finished, folder: Path) -> None:
+    made = finished.cells["analyse"].folder
+    shutil.copyfile(made / "outputs.json", folder / "outputs.json")
+    shutil.copytree(made / "records", folder / "records", dirs_exist_ok=True)
 
 
 def _check_finished(folder: Path) -> None:

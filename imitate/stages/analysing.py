@@ -1,4 +1,4 @@
-"""The last cell: everything that was measured -> `analysis.json` and `outputs.json`."""
+"""The last cell: everything that was measured -> `analysis.json`, `outputs.json` and `records/`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ import dataclasses
 import math
 import random
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evals.power import MIN_CLUSTERS
-from evals.records import Axis, Completion, Format, Item, Judgement, Score, read_records
+from evals.records import (
+    Axis,
+    Completion,
+    Format,
+    Item,
+    Judgement,
+    Score,
+    read_records,
+    write_records,
+)
 from evals.stats import cluster_sums, share_interval
 from imitate.analyse import Evidence, analyse_controls, analyse_verdicts, contrasts, headline
 from imitate.config import TaskConfig
@@ -87,6 +98,7 @@ def write_analysis(cell: Cell, place: Workplace) -> None:
     write_json(place.folder / "analysis.json", analysis)
     shown = {"schema_version": 1, "items": material.shown_outputs()}
     write_json(place.folder / "outputs.json", shown)
+    material.write_records(place.folder / "records")
 
 
 class _Material:
@@ -114,6 +126,17 @@ class _Material:
             if cell.stage is Stage.STYLE:
                 self._read_style(cell)
 
+    def write_records(self, folder: Path) -> None:
+        """Write every record of the run, by kind, for whoever compares, rates or judges again."""
+        folder.mkdir()
+        write_records(folder / "items.parquet", chain(*self.items.values()), Item)
+        for name, found, kind in (
+            ("completions", self.completions, Completion),
+            ("scores", self.scores, Score),
+            ("judgements", self.judgements, Judgement),
+        ):
+            write_records(folder / f"{name}.parquet", chain(*found.values()), kind)
+
     def _read_arm(self, arm: Arm) -> None:
         for task in self.plan.config.tasks:
             for cell in self.plan.arm_cells(arm, task, Stage.GENERATE):
@@ -130,7 +153,7 @@ class _Material:
         folder, base, task = self.place.input(cell.name), cell.params["base"], cell.params["task"]
         for score in read_records(folder / "scores.parquet", Score):
             name = f"{TEACHER}|{base}" if score.arm == TEACHER else score.arm
-            self.scores.setdefault(name, []).append(score)
+            self.scores.setdefault(name, []).append(dataclasses.replace(score, arm=name))
         for judgement in read_records(folder / "judgements.parquet", Judgement):
             self.judgements.setdefault(judgement.arm, []).append(judgement)
         described = read_json(folder / "style.json")
