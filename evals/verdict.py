@@ -19,7 +19,11 @@ __all__ = ["Verdict", "VerdictWord", "conclude", "judge_imitator"]
 
 
 class VerdictWord(StrEnum):
-    """What the three axes show together; docs/verdict.md has the table."""
+    """What the three axes show together; docs/verdict.md has the table.
+
+    There is no verdict where neither facts nor capability were measured: sounding better is then
+    all that could be seen.
+    """
 
     STYLE_ONLY = "style only"
     STYLE_ONLY_WITH_LOSS = "style only with loss"
@@ -28,6 +32,7 @@ class VerdictWord(StrEnum):
     SUBSTANCE_ONLY = "substance only"
     NEITHER = "neither"
     UNRESOLVED = "unresolved"
+    STYLE_ALONE_MEASURED = "no verdict"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +70,8 @@ def conclude(decisions: Sequence[AxisDecision]) -> Verdict:
 def _word(axes: Mapping[Axis, AxisDecision]) -> tuple[VerdictWord, tuple[Axis, ...]]:
     """The verdict and the axes that keep it open, in the order of docs/verdict.md."""
     style, substance = axes.get(Axis.STYLE), [axes.get(axis) for axis in SUBSTANCE]
+    if not any(substance):
+        return VerdictWord.STYLE_ALONE_MEASURED, _open(axes)
     is_closed = style is not None and style.decision is Decision.CLOSED
     if not is_closed and not (style is not None and style.is_shown_short):
         return VerdictWord.UNRESOLVED, (Axis.STYLE, *_open(axes))
@@ -100,6 +107,7 @@ _SENTENCES = {
     VerdictWord.SUBSTANCE_ONLY: "It gained substance without the teacher's style",
     VerdictWord.NEITHER: "It neither sounds like the teacher nor gained substance",
     VerdictWord.UNRESOLVED: "The data do not decide",
+    VerdictWord.STYLE_ALONE_MEASURED: "No verdict, as substance was not measured",
 }
 
 
@@ -108,7 +116,9 @@ def _sentence(
 ) -> str:
     """The verdict in words: axes that gained, lost or stayed open are named."""
     named = [f"{a}: {axes[a].decision if a in axes else 'not measured'}" for a in open_axes]
-    if word is not VerdictWord.UNRESOLVED:
+    if word is VerdictWord.STYLE_ALONE_MEASURED:
+        named = [f"{axis}: {decision.decision}" for axis, decision in axes.items()]
+    elif word is not VerdictWord.UNRESOLVED:
         shown = (Decision.CLOSED, Decision.GAIN, Decision.LOSS)
         named = [
             f"{a}: {axes[a].decision}" for a in SUBSTANCE if a in axes and axes[a].decision in shown

@@ -95,7 +95,7 @@ class Evidence:
         """Return the decision on some tasks for one recipe's arms, one for each training seed."""
         base = arms[0].base or ""
         data = self.data(base, frozenset(tasks))
-        if data is None:
+        if data is None or not any(arm.name in data.arms for arm in arms):
             return None
         has_teacher = TEACHER in data.arms or TEACHER in data.published
         roles = Roles(tuple(a.name for a in arms), base, TEACHER if has_teacher else None)
@@ -167,7 +167,7 @@ def _verdict_entry(evidence: Evidence, arms: Sequence[Arm]) -> dict[str, Any]:
     decisions = {name: evidence.decide(arms, tasks) for name, tasks in asked.items()}
     counting = [d for name, d in decisions.items() if d is not None and name != IN_SUPPORT]
     verdict = conclude(counting)
-    mix = config.mixes[first.mix or ""]
+    mix = config.mixes.get(first.mix or "")  # none of an imitator that was trained elsewhere
     name = first.name if len(arms) == 1 else first.name.rpartition("-s")[0]
     return {
         "arm": name,
@@ -175,8 +175,8 @@ def _verdict_entry(evidence: Evidence, arms: Sequence[Arm]) -> dict[str, Any]:
         "mix": first.mix,
         "amount": first.amount,
         "seed": first.seed if len(arms) == 1 else None,
-        "is_planted": mix.is_planted,
-        "is_control": mix.is_control,
+        "is_planted": bool(mix and mix.is_planted),
+        "is_control": bool(mix and mix.is_control),
         "verdict": verdict.word.value,
         "with_loss": any(d.decision is Decision.LOSS for d in counting),
         "scope": verdict.scope,
@@ -281,6 +281,7 @@ _HEADLINES = {
     VerdictWord.SUBSTANCE_ONLY: "gave substance without the teacher's style",
     VerdictWord.NEITHER: "gave neither the teacher's style nor substance",
     VerdictWord.UNRESOLVED: "is undecided",
+    VerdictWord.STYLE_ALONE_MEASURED: "was measured in style alone, so there is no verdict",
 }
 _NAMED = 2
 _TOLD = 3
@@ -310,6 +311,8 @@ def headline(verdicts: Sequence[Mapping[str, Any]]) -> str:
         by_word.setdefault(entry["verdict"], {}).setdefault(entry["mix"], []).append(entry["base"])
     if not largest:
         return ""
+    if by_word.keys() == {VerdictWord.STYLE_ALONE_MEASURED.value}:
+        return _style_alone(largest)
     words = sorted(by_word, key=lambda word: -sum(map(len, by_word[word].values())))
     clauses: list[str] = []
     for word in words[:_TOLD]:
@@ -333,6 +336,15 @@ def headline(verdicts: Sequence[Mapping[str, Any]]) -> str:
     return f"Imitating {'; '.join(clauses)}."
 
 
+def _style_alone(entries: Sequence[Mapping[str, Any]]) -> str:
+    by_decision: dict[str, list[str]] = {}
+    for entry in entries:
+        style = entry["axes"].get(STYLE)
+        by_decision.setdefault(style["decision"] if style else "open", []).append(entry["mix"])
+    told = "; ".join(f"{word} for {_listed(mixes)}" for word, mixes in by_decision.items())
+    return f"No verdict, as style alone was measured: {told}."
+
+
 def _closed_in_support(entry: Mapping[str, Any]) -> bool:
     measured = (entry.get("axes") or {}).get("capability_in_support") or {}
     return bool(measured.get("decision") == "closed")
@@ -341,11 +353,13 @@ def _closed_in_support(entry: Mapping[str, Any]) -> bool:
 def _at_largest_amount(verdicts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return one verdict for each mix and base: on the recipe, where it has several seeds."""
     proper = [v for v in verdicts if not (v["is_control"] or v["is_planted"])]
-    amounts = {v["mix"]: max(w["amount"] for w in proper if w["mix"] == v["mix"]) for v in proper}
+    amounts = {
+        v["mix"]: max(w["amount"] or 0 for w in proper if w["mix"] == v["mix"]) for v in proper
+    }
     return [
         entry
         for entry in proper
-        if entry["amount"] == amounts[entry["mix"]]
+        if (entry["amount"] or 0) == amounts[entry["mix"]]
         and (entry["seed"] is None or _is_only_seed(entry, proper))
     ]
 

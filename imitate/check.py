@@ -194,7 +194,7 @@ def _resolution(config: Config) -> Table:
 
 def _model_sizes(config: Config) -> tuple[dict[str, int], list[str]]:
     """Parameters of each group's model, and a note for each that could not be looked at."""
-    names = {base.name: base.model for base in config.bases}
+    names = {base.name: base.model for base in config.bases if base.model}
     if isinstance(config.teacher, ModelTeacher):
         names[TEACHER] = config.teacher.model
     sizes: dict[str, int] = {}

@@ -46,7 +46,7 @@ def _preflight_base(config: Config, base: BaseConfig) -> None:
     with tempfile.TemporaryDirectory(prefix="imitate-preflight-") as folder:
         preflight(
             TrainJob(
-                ref=resolve_model(base.model, config.lab),
+                ref=resolve_model(base.checkpoint, config.lab),
                 examples=_PROBE,
                 held_out=(),
                 settings=config.train,
@@ -61,7 +61,7 @@ def _preflight_base(config: Config, base: BaseConfig) -> None:
 
 def _check_worlds(config: Config) -> None:
     """Refuse lab models that were pretrained on another world than the one that is asked about."""
-    names = [base.model for base in config.bases]
+    names = [base.model for base in config.bases if base.model]
     if isinstance(config.teacher, ModelTeacher):
         names.append(config.teacher.model)
     for name in names:

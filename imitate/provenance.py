@@ -80,7 +80,7 @@ def shell_command(verb: str, config_path: Path, overrides: Sequence[str]) -> str
 
 def _models(plan: Plan) -> dict[str, str]:
     config = plan.config
-    names = [base.model for base in config.bases]
+    names = [base.model for base in config.bases if base.model]
     if isinstance(config.teacher, ModelTeacher):
         names.append(config.teacher.model)
     return {name: resolve_model(name, config.lab).identity for name in names}

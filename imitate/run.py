@@ -163,7 +163,7 @@ class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
             for cell in self.plan.cells
             if cell.stage is Stage.TRAIN and cell.group == group and cell.name in self.done
         }
-        ref = resolve_model(base.model, config.lab)
+        ref = resolve_model(base.checkpoint, config.lab)
         return open_endpoint(
             serve,
             ref,

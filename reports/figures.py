@@ -24,6 +24,7 @@ from reports.reading import (
     lead_imitator,
     mix_names,
     ordered,
+    recipe_name,
     recipes,
     shown_arm,
 )
@@ -52,7 +53,7 @@ def plane_figures(results: Entry) -> tuple[Figure, ...]:
 def amount_figures(results: Entry) -> tuple[Figure, ...]:
     """Return what each axis gains with more imitation data, where a mix has several amounts."""
     entries = recipes(imitators(results))
-    amounts: dict[tuple[str, str], set[int]] = {}
+    amounts: dict[tuple[str, str], set[int | None]] = {}
     for entry in entries:
         amounts.setdefault((entry["base"], entry["mix"]), set()).add(entry["amount"])
     swept = [e for e in entries if len(amounts[e["base"], e["mix"]]) > 1]
@@ -178,7 +179,7 @@ def _plane_figure(results: Entry, axis: str) -> Figure | None:
     controls = [c for c in results.get("controls") or [] if c["base"] in bases]
     controls = [control for control in controls if _is_in_plane(control, axis)]
     top = {id(entry) for entry in largest(shown).values()}
-    ranked = sorted(shown, key=lambda e: (id(e) not in top, e["is_control"], -e["amount"]))
+    ranked = sorted(shown, key=lambda e: (id(e) not in top, e["is_control"], -(e["amount"] or 0)))
     marks = [
         *_teacher_marks(shown, axis),
         Mark("base", "", "base", 0, 0, is_hollow=True),
@@ -217,7 +218,7 @@ def _imitator_mark(entry: Entry, axis: str, *, is_largest: bool) -> Mark:
     is_aside = entry["is_planted"] or entry["is_control"]
     trail = "" if is_aside else f"{entry['base']} {entry['mix']} {entry['seed']}"
     return Mark(
-        label=f"{entry['mix']} {entry['amount']:,}" if is_largest else f"{entry['amount']:,}",
+        label=recipe_name(entry) if is_largest else f"{entry['amount']:,}",
         series=entry["base"],
         kind=entry["mix"],
         x=100 * style["difference"],
@@ -225,7 +226,7 @@ def _imitator_mark(entry: Entry, axis: str, *, is_largest: bool) -> Mark:
         x_interval=_scaled(style.get("difference_ci95")),
         y_interval=_scaled(substance.get("difference_ci95")),
         trail=trail,
-        order=entry["amount"],
+        order=entry["amount"] or 0,
         is_hollow=is_aside,
     )
 

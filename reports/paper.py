@@ -11,7 +11,16 @@ from typing import Any
 
 from reports.numbers import number, percent, points, ratio_interval, share_interval
 from reports.page import Cell, Table
-from reports.reading import AXES, axes_of, base_names, imitators, largest, lead_imitator, ordered
+from reports.reading import (
+    AXES,
+    axes_of,
+    base_names,
+    imitators,
+    largest,
+    lead_imitator,
+    ordered,
+    recipe_name,
+)
 
 __all__ = ["gap_tables", "style_tables"]
 
@@ -145,18 +154,24 @@ def _paper_gaps() -> Table:
 def _style_arms(results: Entry, base: str) -> list[tuple[str, str]]:
     """Return the arms of one base by growing data, with their titles; the ceiling comes last."""
     lead = lead_imitator(results)
-    entries = [e for e in imitators(results) if e["base"] == base and e["seed"] is not None]
-    entries = [e for e in entries if lead is None or e["mix"] == lead["mix"]]
-    entries.sort(key=lambda e: (e["amount"], e["seed"]))
+    entries = [e for e in imitators(results) if e["base"] == base and _is_one_model(e)]
+    is_elsewhere = lead is not None and lead["amount"] is None
+    entries = [e for e in entries if lead is None or is_elsewhere or e["mix"] == lead["mix"]]
+    entries.sort(key=lambda e: (e["amount"] or 0, e["seed"] or 0))
     seeds = {e["seed"] for e in entries}
     titles = [
         (
             e["arm"],
-            f"{e['mix']} {e['amount']:,}" + (f", seed {e['seed']}" if len(seeds) > 1 else ""),
+            recipe_name(e) + (f", seed {e['seed']}" if len(seeds) > 1 else ""),
         )
         for e in entries
     ]
     return [(base, "Base"), *titles, ("teacher", CEILING)]
+
+
+def _is_one_model(entry: Entry) -> bool:
+    """Whether an entry is about one model, and not about a recipe over its seeds."""
+    return entry["seed"] is not None or entry["amount"] is None
 
 
 def _metric_cell(name: str, entry: Entry | None) -> Cell:

@@ -29,6 +29,7 @@ __all__ = [
     "mix_names",
     "ordered",
     "read_run",
+    "recipe_name",
     "recipes",
     "shown_arm",
     "winning_controls",
@@ -183,13 +184,18 @@ def ordered(names: Iterable[str], known: Iterable[str]) -> list[str]:
     return [*first, *(name for name in given if name not in first)]
 
 
-def _recipe(entry: Entry) -> tuple[str, str, int]:
+def recipe_name(entry: Entry) -> str:
+    """Return mix and amount of an imitator; one trained elsewhere has a name alone."""
+    return f"{entry['mix']} {entry['amount']:,}" if entry["amount"] else str(entry["mix"])
+
+
+def _recipe(entry: Entry) -> tuple[str, str, int | None]:
     return (entry["base"], entry["mix"], entry["amount"])
 
 
 def _rank(entry: Entry) -> tuple[int, int]:
     """Most data first; then the entry over all seeds, then seed by seed."""
-    return (-entry["amount"], -1 if entry["seed"] is None else entry["seed"])
+    return (-(entry["amount"] or 0), -1 if entry["seed"] is None else entry["seed"])
 
 
 def _note_wins(

@@ -18,6 +18,8 @@ __all__ = [
     "OutputsTeacher",
     "PublishedScore",
     "PublishedTeacher",
+    "RecordedImitator",
+    "RecordedOutputs",
     "RunningServerConfig",
     "ServeConfig",
     "Teacher",
@@ -26,17 +28,54 @@ __all__ = [
 ]
 
 
+class RecordedOutputs(Section):
+    """A file of outputs on the prompts of the style tasks, where no model is at hand."""
+
+    path: Path
+    """JSONL, JSON, CSV or Parquet, gzipped or not, with one output for each style prompt."""
+    prompt_column: str = "prompt"
+    """Column with the prompt, by which outputs are matched to items."""
+    id_column: str | None = None
+    """Column with the id of the item, as the task's own `id_column` has it: matches instead of the
+    prompt."""
+    text_column: str = "text"
+    """Column with the output."""
+
+
 class BaseConfig(Section):
-    """One base model that is fine-tuned and compared."""
+    """One base model that is fine-tuned and compared, or its outputs alone."""
 
     name: Name
     """The base's name in arms, tables and figures."""
-    model: str
+    model: str | None = None
     """Hub id (`ID@REVISION` pins it), local folder, package-shipped name, or `lab/SIZE`."""
+    outputs: RecordedOutputs | None = None
+    """What it answered elsewhere, instead of `model`; then it is neither trained nor asked."""
     chat_template: Path | None = None
     """Jinja file that replaces the tokenizer's chat template."""
     is_tuned: bool = False
     """Whether the starting point is already instruction-tuned: labelled so in the report."""
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> BaseConfig:
+        if bool(self.model) == bool(self.outputs):
+            raise ValueError("give either `model` or `outputs`")
+        return self
+
+    @property
+    def checkpoint(self) -> str:
+        """The model of a base that is run here."""
+        assert self.model is not None, self.name
+        return self.model
+
+
+class RecordedImitator(Section):
+    """An imitator that somebody else trained, told by its outputs."""
+
+    base: Name
+    """The base that it was trained from."""
+    outputs: RecordedOutputs
+    """What it answered."""
 
 
 class ModelTeacher(Section):
@@ -80,16 +119,10 @@ class PublishedScore(Section):
     """Where it was published."""
 
 
-class OutputsTeacher(Section):
+class OutputsTeacher(RecordedOutputs):
     """Recorded outputs on the style prompts, and published scores elsewhere."""
 
     kind: Literal["outputs"]
-    path: Path
-    """JSONL, JSON, CSV or Parquet, gzipped or not, with one output for each style prompt."""
-    prompt_column: str = "prompt"
-    """Column with the prompt, by which outputs are matched to items."""
-    text_column: str = "text"
-    """Column with the output."""
     scores: dict[str, PublishedScore] = {}
     """Published score by task name."""
 

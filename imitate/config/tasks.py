@@ -49,6 +49,8 @@ class FileItems(Section):
     """Column that names the unit of randomisation; each item its own where empty."""
     group_column: str | None = None
     """Column with a stratum to report by."""
+    id_column: str | None = None
+    """Column with an id of the question, by which recorded outputs and verdicts are matched."""
 
 
 class LmEvalItems(Section):
@@ -82,7 +84,7 @@ class TaskConfig(Section):
     """Where its items come from."""
     n_items: PositiveInt = 200
     """Scored items at most."""
-    n_development: PositiveInt = 40
+    n_development: int = Field(default=40, ge=0)
     """Further items that choose the format and give the few-shot examples; never scored."""
     few_shot: int = Field(default=4, ge=0)
     """Examples before the question in the plain format."""

@@ -15,6 +15,8 @@ from imitate.config.models import (
     OracleTeacher,
     OutputsTeacher,
     PublishedTeacher,
+    RecordedImitator,
+    RecordedOutputs,
     ServeConfig,
     Teacher,
     TrainConfig,
@@ -23,6 +25,7 @@ from imitate.config.section import Name, Section
 from imitate.config.tasks import (
     AnalysisConfig,
     ControlName,
+    FileItems,
     LabConfig,
     LabItems,
     MemorisationConfig,
@@ -47,8 +50,10 @@ class Config(Section):
     """The stronger model."""
     distill: DistillConfig = DistillConfig()
     """How the teacher answers prompts."""
-    mixes: Annotated[dict[Name, MixConfig], Field(min_length=1)]
+    mixes: dict[Name, MixConfig] = {}
     """Imitation data by name."""
+    imitators: dict[Name, RecordedImitator] = {}
+    """Imitators that were trained elsewhere, by name, each a file of outputs."""
     data: DataConfig = DataConfig()
     """How sources become examples."""
     train: TrainConfig = TrainConfig()
@@ -76,6 +81,7 @@ class Config(Section):
             *_unknown_names(self),
             *_shuffled_faults(self),
             *_teacher_faults(self),
+            *_recorded_faults(self),
             *_format_faults(self),
             *_server_faults(self),
         ]
@@ -144,6 +150,42 @@ def _teacher_faults(config: Config) -> list[str]:
     return problems
 
 
+def _recorded_faults(config: Config) -> list[str]:
+    """Who is known by outputs alone cannot be trained, and answers nothing but style prompts."""
+    if not config.mixes and not config.imitators:
+        return ["there is nothing to compare: give `mixes`, or `imitators` as files of outputs"]
+    problems = [
+        f"`imitators.{name}` has the name of a mix"
+        for name in config.imitators.keys() & config.mixes.keys()
+    ]
+    recorded = {base.name for base in config.bases if base.outputs}
+    problems += [
+        f"`mixes.{name}.bases` must leave out `{base}`, of which there are outputs alone"
+        for name, mix in config.mixes.items()
+        for base in sorted(recorded & set(mix.bases or recorded))
+    ]
+    problems += [
+        f"task `{task.name}` asks for {task.axis}, and base `{base}` has outputs for style alone"
+        for task in config.tasks
+        for base in sorted(recorded)
+        if task.axis is not Axis.STYLE
+    ]
+    if any(outputs.id_column for outputs in _all_outputs(config)):
+        problems += [
+            f"outputs are matched by id, and task `{task.name}` has no `source.id_column`"
+            for task in config.tasks
+            if task.axis is Axis.STYLE
+            and not (isinstance(task.source, FileItems) and task.source.id_column)
+        ]
+    return problems
+
+
+def _all_outputs(config: Config) -> list[RecordedOutputs]:
+    teacher = [config.teacher] if isinstance(config.teacher, OutputsTeacher) else []
+    bases = [base.outputs for base in config.bases if base.outputs]
+    return [*teacher, *bases, *(imitator.outputs for imitator in config.imitators.values())]
+
+
 def _format_faults(config: Config) -> list[str]:
     """Formats are compared over a whole axis, and chosen on development items that are left."""
     problems = []
@@ -187,6 +229,9 @@ def _unknown_names(config: Config) -> list[str]:
             problems.append(
                 f"`mixes.{name}.shuffled_from` names `{mix.shuffled_from}`, which is no mix"
             )
+    for name, imitator in config.imitators.items():
+        if imitator.base not in bases:
+            problems.append(f"`imitators.{name}.base` names `{imitator.base}`, which is no base")
     for task in config.tasks:
         for mix_name in set(task.in_support_of) - config.mixes.keys():
             problems.append(

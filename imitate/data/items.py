@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -58,6 +59,7 @@ def read_items(
     items = list(_distinct(_read(source, task, axis)))
     if not items:
         raise DataError(f"{source.path.name} holds no items", where=str(source.path))
+    _check_ids(items, source)
     items.sort(key=lambda item: (hash_text(f"{seed}|{_question(item)}"), item.item_id))
     share = max(1, int(len(items) * _MAX_DEVELOPMENT_SHARE)) if len(items) > 1 else 0
     n_development = min(n_development, max(share, len(items) - n_items))
@@ -90,6 +92,16 @@ def _distinct(items: Iterator[Item]) -> Iterator[Item]:
             yield item
 
 
+def _check_ids(items: Sequence[Item], source: FileItems) -> None:
+    ids = Counter(item.item_id for item in items)
+    if doubled := [item_id for item_id, n in ids.items() if n > 1]:
+        raise DataError(
+            f"{len(doubled)} ids in `{source.id_column}` have several questions, such as "
+            f"{doubled[0]}",
+            where=str(source.path),
+        )
+
+
 def _question(item: Item) -> str:
     """Return the prompt as it is compared: punctuation counts, since 12 + 7 is not 12 - 7."""
     return " ".join(item.prompt.lower().split())
@@ -103,6 +115,7 @@ def _check_columns(source: FileItems, row: Mapping[str, Any], where: str) -> Non
         "gold_column",
         "cluster_column",
         "group_column",
+        "id_column",
     ):
         for column in _names(getattr(source, key)):
             if column not in row:
@@ -121,7 +134,7 @@ def _make_item(source: FileItems, row: Mapping[str, Any], task: str, axis: Axis)
     gold = _read_gold(row[source.gold_column], choices, labels) if source.gold_column else -1
     content = json.dumps([prompt, choices], ensure_ascii=False)
     digest = blake2b(content.encode(), digest_size=8).hexdigest()
-    item_id = f"{task}-{digest}"
+    item_id = f"{task}-{_optional_text(source.id_column, row) or digest}"
     return Item(
         item_id=item_id,
         task=task,

@@ -17,7 +17,7 @@ from imitate.config import (
     OutputsTeacher,
     TaskConfig,
 )
-from imitate.plan.arms import Arm, ArmKind, group_of, teacher_answers
+from imitate.plan.arms import Arm, ArmKind, group_of, recorded_outputs, teacher_answers
 from imitate.plan.cells import (
     RUN,
     TEACHER,
@@ -59,7 +59,7 @@ def measure_cells(config: Config, arm: Arm) -> Iterator[Cell]:
 
 
 def _is_measured(config: Config, arm: Arm, task: TaskConfig) -> bool:
-    if arm.kind is ArmKind.TEACHER and isinstance(config.teacher, OutputsTeacher):
+    if recorded_outputs(config, arm):
         return task.axis is Axis.STYLE
     if arm.control == "null":
         return task.axis is not Axis.CAPABILITY
@@ -127,7 +127,7 @@ def _generate_cells(config: Config, arm: Arm, task: TaskConfig) -> Iterator[Cell
 
 def _n_samples(config: Config, arm: Arm, task: TaskConfig) -> int:
     """Two of a teacher that can be asked: the first trains the discriminator, the second scores."""
-    is_asked = arm.kind is ArmKind.TEACHER and not isinstance(config.teacher, OutputsTeacher)
+    is_asked = arm.kind is ArmKind.TEACHER and not recorded_outputs(config, arm)
     return 2 if is_asked and task.axis is Axis.STYLE else 1
 
 
@@ -145,18 +145,22 @@ def _answering(
         inputs += (f"data/{imitated_mix(config)}",)
         params = params | {"control": arm.control}
     teacher = config.teacher if arm.kind is ArmKind.TEACHER else None
+    is_free = arm.control in _FREE_CONTROLS or isinstance(teacher, OracleTeacher)
+    models: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
-    if teacher:
+    if recorded := recorded_outputs(config, arm):
+        is_free, files = True, (recorded.path,)
+        columns = dump(recorded)
+        params = params | {"recorded": {n: columns[n] for n in columns if n.endswith("_column")}}
+    elif teacher:
         params = params | {
             "teacher": teacher_params(teacher),
             "distill": dump(config.distill, "backend"),
         }
         models = teacher_models(teacher)
-        files = (teacher.path,) if isinstance(teacher, OutputsTeacher) else ()
-    else:
-        models = (base_config(config, group_of(arm)).model,)
+    elif base_config(config, group_of(arm)).model:
+        models = (base_config(config, group_of(arm)).checkpoint,)
         files = template_files(config, group_of(arm))
-    is_free = arm.control in _FREE_CONTROLS or isinstance(teacher, OracleTeacher | OutputsTeacher)
     return Cell(
         stage,
         name,

@@ -6,7 +6,13 @@ import dataclasses
 from collections.abc import Iterator
 from enum import StrEnum
 
-from imitate.config import Config, MixConfig, PublishedTeacher
+from imitate.config import (
+    Config,
+    MixConfig,
+    OutputsTeacher,
+    PublishedTeacher,
+    RecordedOutputs,
+)
 from imitate.plan.cells import TEACHER
 
 __all__ = [
@@ -15,6 +21,7 @@ __all__ = [
     "group_of",
     "learning_rates",
     "list_arms",
+    "recorded_outputs",
     "single_rate",
     "sweep_label",
     "teacher_answers",
@@ -33,7 +40,10 @@ class ArmKind(StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One thing compared. `trained_by` is the cell that makes its adapter."""
+    """One thing compared. `trained_by` is the cell that makes its adapter.
+
+    An imitator that was trained elsewhere has its own name as its mix, and neither amount nor seed.
+    """
 
     name: str
     kind: ArmKind
@@ -53,11 +63,17 @@ def list_arms(config: Config) -> Iterator[Arm]:
     for base in config.bases:
         yield Arm(base.name, ArmKind.BASE, base=base.name)
         for control in config.controls:
+            if control == "style_prompt" and not (base.model and config.mixes):
+                continue  # it asks the base, and shows it examples of a mix
             name = f"{base.name}+{control}"
             yield Arm(name, ArmKind.CONTROL, base=base.name, control=control)
         for name, mix in config.mixes.items():
             if mix.bases is None or base.name in mix.bases:
                 yield from _mix_arms(config, base.name, name, mix)
+        for name, imitator in config.imitators.items():
+            if imitator.base == base.name:
+                arm = f"{base.name}/{name}"
+                yield Arm(arm, ArmKind.IMITATOR, base=base.name, mix=name)
 
 
 def _mix_arms(config: Config, base: str, name: str, mix: MixConfig) -> Iterator[Arm]:
@@ -87,6 +103,16 @@ def _mix_arms(config: Config, base: str, name: str, mix: MixConfig) -> Iterator[
                 learning_rate=rate,
                 trained_by=f"train/{label}",
             )
+
+
+def recorded_outputs(config: Config, arm: Arm) -> RecordedOutputs | None:
+    """Return the file of an arm that is known by its outputs alone; None of all others."""
+    if arm.kind is ArmKind.TEACHER:
+        return config.teacher if isinstance(config.teacher, OutputsTeacher) else None
+    if arm.kind is ArmKind.BASE:
+        return next(base.outputs for base in config.bases if base.name == arm.base)
+    imitator = config.imitators.get(arm.mix or "")
+    return imitator.outputs if imitator else None
 
 
 def sweep_label(base: str, name: str, mix: MixConfig, rate: float) -> str:

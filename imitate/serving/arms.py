@@ -17,6 +17,7 @@ from evals.errors import UserError
 from imitate.config import Config, EndpointTeacher, ModelTeacher
 from imitate.configfile import load_config
 from imitate.plan import Arm, ArmKind, Plan, Stage, build_plan
+from imitate.plan.arms import recorded_outputs
 from imitate.run import find_finished
 from imitate.store import FinishedCell, Store
 
@@ -69,6 +70,8 @@ class ServedRun:
             return f"a teacher of kind `{teacher.kind}` has no model here"
         if arm.control:
             return _CONTROLS[arm.control]
+        if recorded_outputs(self.config, arm):
+            return "known by recorded outputs alone: no model is here"
         if arm.trained_by and arm.trained_by not in self.trained:
             return "its adapter is not there: `imitate run` trains what is missing"
         return None

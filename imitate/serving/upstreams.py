@@ -75,7 +75,7 @@ def open_base(
         ModelError: The base or an adapter cannot be served.
         RunError: The server does not start.
     """
-    ref = resolve_model(base.model, config.lab)
+    ref = resolve_model(base.checkpoint, config.lab)
     tokenizer = load_tokenizer(ref, base.chat_template)
     lint_adapters(adapters, ref, tokenizer, max_rank=MAX_RANK)
 

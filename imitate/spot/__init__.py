@@ -76,7 +76,9 @@ def _speakers(run: Path, url: str | None) -> Iterator[list[Speaker]]:
 def _recorded(run: Path) -> list[Speaker]:
     path = run / "config.yaml"
     teacher = load_config(path).teacher if path.is_file() else None
-    return [recorded_teacher(teacher)] if isinstance(teacher, OutputsTeacher) else []
+    if not isinstance(teacher, OutputsTeacher) or teacher.id_column:
+        return []  # outputs that go by id answer no typed prompt
+    return [recorded_teacher(teacher)]
 
 
 def _greeted(session: Session) -> Iterator[str]:

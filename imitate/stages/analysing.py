@@ -63,7 +63,7 @@ def write_analysis(cell: Cell, place: Workplace) -> None:
     arms = [_arm_entry(arm, plan, material, evidence) for arm in plan.arms]
     rates = {entry["arm"]: entry["learning_rate"] for entry in arms}
     # all seeds of a recipe have one rate, so it is also that of the verdict over them
-    seeded = [entry["arm"] for entry in arms if entry["kind"] == ArmKind.IMITATOR]
+    seeded = [entry["arm"] for entry in arms if entry["seed"] is not None]
     rates |= {arm.rpartition("-s")[0]: rates[arm] for arm in seeded}
     for entry in (*verdicts, *sweeps):
         entry["learning_rate"] = rates.get(entry["arm"])

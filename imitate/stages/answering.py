@@ -21,7 +21,13 @@ from evals.records import (
     read_records,
     write_records,
 )
-from imitate.config import EndpointTeacher, LmEvalItems, OracleTeacher, OutputsTeacher, TaskConfig
+from imitate.config import (
+    EndpointTeacher,
+    LmEvalItems,
+    OracleTeacher,
+    RecordedOutputs,
+    TaskConfig,
+)
 from imitate.plan import N_STYLE_EXAMPLES, TEACHER, Cell, imitated_mix
 from imitate.stages.workplace import Workplace, write_json
 
@@ -29,6 +35,7 @@ __all__ = [
     "answered_items",
     "ask_by_lm_eval",
     "few_shot_items",
+    "given_id",
     "write_capability",
     "write_completions",
     "write_knowledge",
@@ -63,7 +70,7 @@ def write_completions(cell: Cell, place: Workplace) -> None:
         )
         completions = pad_completions(base, teacher, arm=ARM)
     elif _is_answered_without_model(cell, place):
-        completions = _told_by_teacher(cell, place, shard)
+        completions = _told_without_model(cell, place, shard)
     else:
         completions = generate_completions(
             _endpoint(cell, place),
@@ -94,6 +101,11 @@ def answered_items(items: Sequence[Item], count: int) -> list[Item]:
     return [item for item in items if item.item_id not in shown]
 
 
+def given_id(item: Item) -> str:
+    """Return the id that an item's file gives it, where the task names an `id_column`."""
+    return item.item_id.removeprefix(f"{item.task}-")
+
+
 def write_capability(cell: Cell, place: Workplace) -> None:
     """Write one arm's scores on a capability task in one format, by lm-eval.
 
@@ -108,7 +120,7 @@ def write_capability(cell: Cell, place: Workplace) -> None:
     format_ = Format(cell.params["format"])
     if _is_answered_without_model(cell, place):
         asked = answered_items(items, task.few_shot)
-        scores = score_answers(asked, _told_by_teacher(cell, place, asked))
+        scores = score_answers(asked, _told_without_model(cell, place, asked))
         write_records(place.folder / "scores.parquet", scores, Score)
         return
     if reason := _why_unscored(cell, place, items):
@@ -270,26 +282,33 @@ class _StylePrompted:
 
 def _is_answered_without_model(cell: Cell, place: Workplace) -> bool:
     teacher = place.plan.config.teacher
-    return "teacher" in cell.params and isinstance(teacher, OutputsTeacher | OracleTeacher)
+    is_oracle = "teacher" in cell.params and isinstance(teacher, OracleTeacher)
+    return is_oracle or "recorded" in cell.params
 
 
-def _told_by_teacher(cell: Cell, place: Workplace, items: Sequence[Item]) -> list[Completion]:
+def _told_without_model(cell: Cell, place: Workplace, items: Sequence[Item]) -> list[Completion]:
     """Return what recorded outputs or the oracle say; a prompt without an output has failed."""
     config, sample = place.plan.config, cell.params.get("sample", 0)
     texts: Sequence[str | None]
-    if isinstance(config.teacher, OracleTeacher):
+    if "recorded" not in cell.params:
         from imitate.lab.oracle import oracle_answers
         from imitate.lab.world import make_world
 
+        assert isinstance(config.teacher, OracleTeacher), config.teacher
         world = make_world(config.lab.world_seed)
         rate, seed = config.teacher.error_rate, config.seed + sample
         texts = oracle_answers(items, world, error_rate=rate, seed=seed)
     else:
         from imitate.outputs import read_outputs
 
-        assert isinstance(config.teacher, OutputsTeacher), config.teacher
-        among = [item.prompt for item in place.items(cell.params["task"])]
-        texts = read_outputs(config.teacher, [item.prompt for item in items], among=among)
+        (path,) = cell.files
+        recorded = RecordedOutputs(path=path, **cell.params["recorded"])
+        whole = place.items(cell.params["task"])
+        asked, among = (
+            [given_id(item) if recorded.id_column else item.prompt for item in part]
+            for part in (items, whole)
+        )
+        texts = read_outputs(recorded, asked, among=among)
     return [
         Completion(
             item_id=item.item_id,

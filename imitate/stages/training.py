@@ -31,7 +31,7 @@ def write_adapter(cell: Cell, place: Workplace) -> None:
     if cell.params["half"] is not None:
         train = split_halves(train, seed=config.seed)[cell.params["half"]]
     job = TrainJob(
-        ref=resolve_model(base.model, config.lab),
+        ref=resolve_model(base.checkpoint, config.lab),
         examples=tuple(train),
         held_out=tuple(read_records(data / "held_out.parquet", Example)),
         settings=config.train,
