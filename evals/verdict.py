@@ -59,11 +59,16 @@ def judge_imitator(data: Sequence[AxisData], roles: Mapping[Axis, Roles], rule: 
     return conclude([decide_axis(axis, roles[axis.axis], rule) for axis in data])
 
 
-def conclude(decisions: Sequence[AxisDecision]) -> Verdict:
-    """Return the verdict that the decisions bring; an axis that is missing counts as open."""
+def conclude(decisions: Sequence[AxisDecision], *, unit: str = "adapter") -> Verdict:
+    """Return the verdict that the decisions bring; an axis that is missing counts as open.
+
+    Args:
+        decisions: One for each axis that was measured.
+        unit: What one imitator is: an adapter that was trained here, or a model from elsewhere.
+    """
     axes = {decision.axis: decision for decision in decisions}
     word, open_axes = _word(axes)
-    scope = _scope(min((d.n_seeds for d in decisions), default=1))
+    scope = _scope(min((d.n_seeds for d in decisions), default=1), unit)
     return Verdict(word, _sentence(word, axes, open_axes, scope), scope, axes, open_axes)
 
 
@@ -93,10 +98,10 @@ def _open(axes: Mapping[Axis, AxisDecision]) -> tuple[Axis, ...]:
     return tuple(axis for axis in SUBSTANCE if axis not in known)
 
 
-def _scope(n_seeds: int) -> str:
+def _scope(n_seeds: int, unit: str) -> str:
     if n_seeds >= SEEDS_FOR_RECIPE:
         return f"for this recipe, over {n_seeds} training seeds"
-    return "for this adapter" if n_seeds == 1 else f"for these {n_seeds} adapters"
+    return f"for this {unit}" if n_seeds == 1 else f"for these {n_seeds} {unit}s"
 
 
 _SENTENCES = {

@@ -166,7 +166,7 @@ def _verdict_entry(evidence: Evidence, arms: Sequence[Arm]) -> dict[str, Any]:
     asked = axis_tasks(config.tasks, first.mix)
     decisions = {name: evidence.decide(arms, tasks) for name, tasks in asked.items()}
     counting = [d for name, d in decisions.items() if d is not None and name != IN_SUPPORT]
-    verdict = conclude(counting)
+    verdict = conclude(counting, unit="adapter" if first.trained_by else "model")
     mix = config.mixes.get(first.mix or "")  # none of an imitator that was trained elsewhere
     name = first.name if len(arms) == 1 else first.name.rpartition("-s")[0]
     return {

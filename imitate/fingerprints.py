@@ -81,6 +81,8 @@ _MODULES: dict[Stage, tuple[str, ...]] = {
     Stage.KNOWLEDGE: (*_ENGINE, "evals.generate", *_ANSWERS),
     Stage.STYLE: ("evals.style", "evals.estimates"),
     Stage.MEMORISE: (*_ENGINE, "evals.memorization", "evals.estimates", "evals.style"),
+    Stage.JUDGE: (*_ENGINE, "evals.judges", "imitate.judging", "evals.client", "evals.wire"),
+    Stage.PREFER: ("evals.judges", "evals.preference", "evals.estimates", "evals.style"),
     Stage.ANALYSE: (
         "evals.axisdata",
         "evals.claims",
@@ -106,6 +108,8 @@ _LIBRARIES: dict[Stage, tuple[str, ...]] = {
     Stage.KNOWLEDGE: _TORCH,
     Stage.STYLE: ("scikit-learn", "numpy", "scipy"),
     Stage.MEMORISE: _TORCH,
+    Stage.JUDGE: _TORCH,
+    Stage.PREFER: ("numpy", "scipy"),
     Stage.ANALYSE: ("numpy", "scipy", "statsmodels"),
 }
 
@@ -123,6 +127,10 @@ _BINDING: dict[Stage, tuple[str, ...]] = {
     **dict.fromkeys(
         (Stage.REFERENCE, Stage.PROVE),
         ("imitate.stages.proving", "imitate.stages.answering", "imitate.stages.training"),
+    ),
+    **dict.fromkeys(
+        (Stage.JUDGE, Stage.PREFER),
+        ("imitate.stages.preferring", "imitate.stages.listening", "imitate.stages.answering"),
     ),
     **dict.fromkeys((Stage.TRAIN, Stage.CHOOSE), ("imitate.stages.training",)),
     Stage.ANALYSE: ("imitate.stages.analysing", "imitate.analyse", "imitate.describe"),

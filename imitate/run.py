@@ -2,8 +2,8 @@
 
 Cells run in the plan's order. At most one endpoint is open: it is opened when the first unfinished
 cell of a group needs it, with every adapter of the group, and closed when another group begins or
-training needs the memory. A kill at any moment leaves finished cells, and what an unfinished one
-resumes from.
+training or a judge needs the memory. A kill at any moment leaves finished cells, and what an
+unfinished one resumes from.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
 def _compute(
     cell: Cell, key: str, store: Store, endpoints: Endpoints, bars: Bars, *, anew: bool
 ) -> tuple[FinishedCell, bool]:
-    if cell.stage is Stage.TRAIN:
+    if cell.stage in (Stage.TRAIN, Stage.JUDGE):
         endpoints.close()
     params = resolved_params(cell, endpoints.done)
     with bars.cell(cell.name) as report, _named(cell):

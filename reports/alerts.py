@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports.numbers import percent, points
+from reports.preference import preference_alerts
 from reports.reading import (
     AXES,
     SUBSTANCE,
@@ -31,6 +32,7 @@ def alerts(results: Entry) -> tuple[str, ...]:
         *_failure_alerts(results),
         *_control_alerts(results),
         *_style_alerts(results),
+        *preference_alerts(results),
         *_rate_alerts(results),
         *_edge_alerts(results),
         *_format_alerts(results),

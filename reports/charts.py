@@ -1,4 +1,4 @@
-"""The drawings of trends over amount, rate and size, and of how answers fall out.
+"""The drawings of trends over amount, rate and size, of how answers fall out, and of shifts.
 
 Each is drawn at a phone's width (about 350 px) and scales up. Values come in points or percents,
 already computed: nothing is estimated here.
@@ -26,7 +26,7 @@ from reports.parts import (
 from reports.svg import draw
 from reports.theme import light
 
-__all__ = ["TrendPoint", "draw_outcomes", "draw_trend"]
+__all__ = ["ShiftPoint", "TrendPoint", "draw_outcomes", "draw_shift", "draw_trend"]
 
 TREND = (270, 165)
 
@@ -42,6 +42,17 @@ class TrendPoint:
     is_filled: bool = True
     style: str = ""
     line: str = ""
+
+
+@dataclass(frozen=True)
+class ShiftPoint:
+    """One name with two values in percent, before and after something is taken away."""
+
+    name: str
+    before: float
+    after: float
+    before_interval: Interval | None = None
+    after_interval: Interval | None = None
 
 
 def draw_trend(
@@ -142,6 +153,48 @@ def draw_outcomes(
     )
     row = alt.Row("group:N", sort=groups, header=header)
     return draw(chart.facet(row=row, spacing=20))
+
+
+def draw_shift(points: Sequence[ShiftPoint], *, x_title: str, before: str, after: str) -> str:
+    """Return two marks with intervals a name, on a scale of percents around an even chance.
+
+    Args:
+        points: From top to bottom.
+        x_title: Title of the x axis.
+        before: What the filled marks are.
+        after: What the hollow marks are.
+    """
+    rows = [
+        {"name": one.name, "x": value, "low": low, "high": high, "what": what}
+        for one in points
+        for what, value, bounds in (
+            (before, one.before, one.before_interval),
+            (after, one.after, one.after_interval),
+        )
+        for low, high in [bounds or (None, None)]
+    ]
+    scale = alt.Scale(domain=[0, 100], nice=False)
+    axis = value_axis(5, is_signed=False, extent=0)
+    x = alt.X("x:Q", title=x_title, scale=scale, axis=axis)
+    wide = alt.Axis(ticks=False, domain=False, minExtent=62, labelLimit=190)
+    y = alt.Y("name:N", title=None, sort=[one.name for one in points], axis=wide)
+    inks = alt.Scale(domain=[before, after], range=[light("purple"), light("muted")])
+    colour = alt.Color(
+        "what:N", title=None, scale=inks, legend=alt.Legend(orient="top", symbolType="circle")
+    )
+    even = chart_of([{"even": 50}]).mark_rule(color=light("grey")).encode(x=alt.X("even:Q"))
+    layers = [even]
+    for place, what in ((-4.5, before), (4.5, after)):
+        chart = chart_of([row for row in rows if row["what"] == what])
+        layers += [
+            chart.mark_rule(strokeWidth=1.4, yOffset=place).encode(
+                x=alt.X("low:Q"), x2=alt.X2("high:Q"), y=y, color=colour
+            ),
+            chart.mark_point(
+                size=44, strokeWidth=1.6, opacity=1, yOffset=place, filled=what == before
+            ).encode(x=x, y=y, color=colour),
+        ]
+    return draw(alt.layer(*layers).properties(width=250, height=30 * len(points)))
 
 
 def _heights(points: Sequence[TrendPoint]) -> list[float]:

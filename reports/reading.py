@@ -24,6 +24,7 @@ __all__ = [
     "calibrations",
     "chosen_format",
     "imitators",
+    "is_trained_here",
     "largest",
     "lead_imitator",
     "mix_names",
@@ -84,6 +85,11 @@ def read_run(run_dir: Path) -> Run:
 def imitators(results: Entry) -> list[Entry]:
     """Return the verdicts on imitators proper: not planted, no control."""
     return [v for v in results.get("verdicts") or [] if not v["is_planted"] and not v["is_control"]]
+
+
+def is_trained_here(results: Entry) -> bool:
+    """Return whether some imitator was trained in this run, and not elsewhere."""
+    return any(entry["amount"] is not None for entry in results.get("verdicts") or [])
 
 
 def calibrations(results: Entry) -> list[Entry]:

@@ -8,7 +8,17 @@ from reports import appendix, figures, paper, tables, text, verdicts
 from reports.methods import methods
 from reports.numbers import number
 from reports.page import Section
-from reports.reading import AXES, Run, axes_of, base_names, imitators, lead_imitator, shown_arm
+from reports.preference import preference_section
+from reports.reading import (
+    AXES,
+    Run,
+    axes_of,
+    base_names,
+    imitators,
+    is_trained_here,
+    lead_imitator,
+    shown_arm,
+)
 
 __all__ = ["all_sections"]
 
@@ -25,6 +35,7 @@ def all_sections(run: Run) -> tuple[Section, ...]:
         _rates(results),
         _gaps(results),
         _style(results),
+        preference_section(results),
         _facts(results),
         _memorisation(results),
         _controls(results),
@@ -40,7 +51,7 @@ def _verdicts(results: Entry) -> Section:
     shown = verdicts.verdict_tables(results)
     lead = "Every decision compares an arm with its own base on the same items."
     if not shown:
-        lead = "No adapter was trained in this run, so no verdict was reached."
+        lead = "This run has no imitator, so no verdict was reached."
     return Section("verdicts", "Verdicts", (lead,), tables=shown)
 
 
@@ -52,6 +63,8 @@ def _amounts(results: Entry) -> Section:
         "its own scale; the band has the same height in points in all of them."
         if drawn
         else "Each mix was used in one amount only, so nothing is said about more or less data."
+        if is_trained_here(results)
+        else "How much data the imitators saw is not known here, so nothing is said about more."
     )
     slopes = () if len(base_names(results)) > 1 else tables.slope_table(results)
     return Section(
@@ -86,6 +99,8 @@ def _rates(results: Entry) -> Section:
     rule = (results.get("rule") or {}).get("learning_rate_rule")
     if not drawn:
         said = "One learning rate was given, so nothing is said about others."
+        if not is_trained_here(results):
+            said = "No imitator was trained here, so nothing is said about learning rates."
         return Section("learning-rate", "Learning rate", (said,))
     said = (
         f"The rate was chosen by a rule fixed beforehand: {rule or 'not stated'}. Filled marks are "
@@ -97,13 +112,16 @@ def _rates(results: Entry) -> Section:
 
 
 def _gaps(results: Entry) -> Section:
+    said = (
+        "After the paper's Table 1: base, imitators and teacher on the same items. "
+        "Ratios illustrate; the decisions above rest on differences."
+    )
+    if not any(axes_of(entry).keys() - {"style"} for entry in results.get("verdicts") or []):
+        said = "This run asked for neither facts nor capability: the paper's numbers stand alone."
     return Section(
         "gap",
         "How much of the gap is closed",
-        (
-            "After the paper's Table 1: base, imitators and teacher on the same items. "
-            "Ratios illustrate; the decisions above rest on differences.",
-        ),
+        (said,),
         short="Gap closed",
         tables=paper.gap_tables(results),
     )

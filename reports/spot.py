@@ -33,7 +33,7 @@ class SpotPanel:
 
 
 def spot_panel(results: Entry) -> SpotPanel | None:
-    """Return the panel of a run, None where the run names no arms.
+    """Return the panel of a run, None where no arm has a model.
 
     Ticked are the imitator that stands for the run, its base and the teacher.
     """
@@ -42,8 +42,8 @@ def spot_panel(results: Entry) -> SpotPanel | None:
     arms: list[SpotArm] = []
     others: list[SpotArm] = []
     for entry in results.get("arms") or []:
-        if entry.get("control"):
-            continue  # what trains nothing has no model of its own
+        if entry.get("control") or entry.get("is_recorded"):
+            continue  # what trains nothing, or is told by its outputs, has no model of its own
         arm = SpotArm(entry["arm"], _kind(entry), entry["arm"] in chosen)
         is_near = lead is None or entry["base"] in {None, lead["base"]}
         is_main = is_near and arm.kind in {"base", "imitator", "teacher"}

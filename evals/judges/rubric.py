@@ -16,7 +16,7 @@ from evals.endpoint import Message
 from evals.errors import DataError
 from evals.judges.pairs import Order, Pair
 
-__all__ = ["RUBRICS", "Rubric", "read_rubric"]
+__all__ = ["RUBRICS", "Rubric", "read_rubric", "rubric_path"]
 
 _FOLDER = Path(__file__).parent / "rubrics"
 
@@ -101,7 +101,7 @@ def read_rubric(name: str, *, gives_reason: bool = True) -> Rubric:
     Raises:
         DataError: There is no such rubric, or it lacks a part.
     """
-    path = _FOLDER / f"{name}.md" if name in RUBRICS else Path(name)
+    path = rubric_path(name)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -119,6 +119,11 @@ def read_rubric(name: str, *, gives_reason: bool = True) -> Rubric:
     if faults:
         raise DataError(f"the rubric cannot be used: {'; '.join(faults)}", where=str(path))
     return Rubric(path.stem, instruction.strip(), template.strip(), gives_reason)
+
+
+def rubric_path(name: str) -> Path:
+    """Return the file of one of our rubrics, or the path that a user gives."""
+    return _FOLDER / f"{name}.md" if name in RUBRICS else Path(name)
 
 
 def _mark(texts: dict[str, str]) -> str:

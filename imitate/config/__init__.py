@@ -50,6 +50,7 @@ from imitate.config.models import (
     TrainConfig,
     VllmConfig,
 )
+from imitate.config.preferring import PreferenceConfig, Review, ReviewsJudge
 from imitate.config.section import Section
 from imitate.config.tasks import (
     AnalysisConfig,
@@ -95,10 +96,13 @@ __all__ = [
     "NearDuplicates",
     "OracleTeacher",
     "OutputsTeacher",
+    "PreferenceConfig",
     "PublishedTeacher",
     "RecordedImitator",
     "RecordedJudge",
     "RecordedOutputs",
+    "Review",
+    "ReviewsJudge",
     "RunningServerConfig",
     "Section",
     "SeedPrompts",

@@ -21,6 +21,7 @@ from imitate.config.models import (
     Teacher,
     TrainConfig,
 )
+from imitate.config.preferring import PreferenceConfig, ReviewsJudge
 from imitate.config.section import Name, Section
 from imitate.config.tasks import (
     AnalysisConfig,
@@ -64,6 +65,8 @@ class Config(Section):
     """What is measured."""
     controls: list[ControlName] = ["null", "style_prompt", "length_padded"]
     """Control arms that train nothing; the teacher's second sample is drawn in any case."""
+    preference: PreferenceConfig = PreferenceConfig()
+    """Judges that say which arm's answers are better."""
     memorisation: MemorisationConfig = MemorisationConfig()
     """Bits of the training responses that an adapter holds."""
     analysis: AnalysisConfig = AnalysisConfig()
@@ -82,6 +85,7 @@ class Config(Section):
             *_shuffled_faults(self),
             *_teacher_faults(self),
             *_recorded_faults(self),
+            *_judge_faults(self),
             *_format_faults(self),
             *_server_faults(self),
         ]
@@ -177,6 +181,32 @@ def _recorded_faults(config: Config) -> list[str]:
             if task.axis is Axis.STYLE
             and not (isinstance(task.source, FileItems) and task.source.id_column)
         ]
+    return problems
+
+
+def _judge_faults(config: Config) -> list[str]:
+    problems = []
+    styles = [task for task in config.tasks if task.axis is Axis.STYLE]
+    known = {"teacher", *(base.name for base in config.bases), *config.imitators}
+    for name, judge in config.preference.judges.items():
+        if not styles:
+            problems.append(f"`preference.judges.{name}`: no task is of axis style")
+        if isinstance(judge, ReviewsJudge):
+            problems += [
+                f"`preference.judges.{name}` has a review of `{arm}`, which is no base, no "
+                "imitator trained elsewhere and not `teacher`"
+                for arm in sorted(
+                    {a for one in judge.files for a in (one.first, one.second)} - known
+                )
+            ]
+            problems += [
+                f"`preference.judges.{name}` goes by id, and task `{task.name}` has no "
+                "`source.id_column`"
+                for task in styles
+                if not (isinstance(task.source, FileItems) and task.source.id_column)
+            ]
+        elif config.preference.budget.max_usd is not None and not getattr(judge, "price", True):
+            problems.append(f"`preference.budget.max_usd` needs the `price` of judge `{name}`")
     return problems
 
 

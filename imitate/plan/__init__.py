@@ -24,6 +24,7 @@ from imitate.plan.answering import (
 from imitate.plan.arms import Arm, ArmKind, group_of, list_arms
 from imitate.plan.cells import RUN, TEACHER, Cell, Stage, source_params
 from imitate.plan.gathering import data_cells, distill_cells, item_cells
+from imitate.plan.preferring import prefer_cells
 from imitate.plan.training import (
     N_PROVED,
     memorise_cells,
@@ -91,6 +92,7 @@ def build_plan(config: Config) -> Plan:
         cells += _unique(cell for arm in members for cell in measure_cells(config, arm))
         cells += memorise_cells(config, group)
     cells += style_cells(config, arms)
+    cells += prefer_cells(config, arms)
     everything = tuple(cell.name for cell in cells if cell.stage in _READ_BY_ANALYSIS)
     analysis = {
         "analysis": config.analysis.model_dump(mode="json"),

@@ -33,7 +33,14 @@ from imitate.plan.cells import (
     template_files,
 )
 
-__all__ = ["N_STYLE_EXAMPLES", "imitated_mix", "measure_cells", "style_cells", "unasked_formats"]
+__all__ = [
+    "N_STYLE_EXAMPLES",
+    "chat_cells",
+    "imitated_mix",
+    "measure_cells",
+    "style_cells",
+    "unasked_formats",
+]
 
 N_STYLE_EXAMPLES = 3
 """Examples of the teacher's that the `style_prompt` control shows."""
@@ -210,9 +217,7 @@ def style_cells(config: Config, arms: tuple[Arm, ...]) -> Iterator[Cell]:
                 cell.name
                 for arm in members
                 for one in asked
-                if _is_measured(config, arm, one)
-                for cell in _generate_cells(config, arm, one)
-                if cell.params["format"] == Format.CHAT
+                for cell in chat_cells(config, arm, one)
             )
             params = {
                 "arms": [arm.name for arm in members],
@@ -228,6 +233,14 @@ def style_cells(config: Config, arms: tuple[Arm, ...]) -> Iterator[Cell]:
                 params,
                 inputs=(*all_items(config), *inputs),
             )
+
+
+def chat_cells(config: Config, arm: Arm, task: TaskConfig) -> Iterator[Cell]:
+    """Yield the cells that hold an arm's chat answers to a task."""
+    if _is_measured(config, arm, task):
+        for cell in _generate_cells(config, arm, task):
+            if cell.params["format"] == Format.CHAT:
+                yield cell
 
 
 def _told_in_chat(config: Config) -> list[TaskConfig]:

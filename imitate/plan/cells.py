@@ -20,6 +20,7 @@ from imitate.config import (
 )
 
 __all__ = [
+    "JUDGE",
     "RUN",
     "TEACHER",
     "Cell",
@@ -36,6 +37,7 @@ __all__ = [
 
 TEACHER = "teacher"
 RUN = "run"
+JUDGE = "judge"
 
 
 class Stage(StrEnum):
@@ -54,6 +56,8 @@ class Stage(StrEnum):
     KNOWLEDGE = "knowledge"
     STYLE = "style"
     MEMORISE = "memorise"
+    JUDGE = "judge"
+    PREFER = "prefer"
     ANALYSE = "analyse"
 
 
@@ -61,7 +65,8 @@ class Stage(StrEnum):
 class Cell:
     """One unit of work. `params` holds all of the config that decides its output.
 
-    `group` is the base (or the teacher) whose endpoint it needs, or "run". `adapter` is the train
+    `group` is the base (or the teacher) whose endpoint it needs, "judge" where it serves one of its
+    own, or "run". `adapter` is the train
     cell whose adapter it measures. `chosen_by` is the cell that settles its learning rate.
     `models`, `files` and `data_sets` are read by it. `examples` is how many examples of a mix it
     reads, from the first; None where it reads all that its data cell holds. `tokens` is an estimate

@@ -14,7 +14,15 @@ __all__ = ["Workplace", "run_stage"]
 
 def run_stage(cell: Cell, place: Workplace) -> None:
     """Write a cell's files into its folder."""
-    from imitate.stages import analysing, answering, gathering, listening, proving, training
+    from imitate.stages import (
+        analysing,
+        answering,
+        gathering,
+        listening,
+        preferring,
+        proving,
+        training,
+    )
 
     write = {
         Stage.ITEMS: gathering.write_items,
@@ -30,6 +38,8 @@ def run_stage(cell: Cell, place: Workplace) -> None:
         Stage.KNOWLEDGE: answering.write_knowledge,
         Stage.STYLE: listening.write_style,
         Stage.MEMORISE: listening.write_memorisation,
+        Stage.JUDGE: preferring.write_judgements,
+        Stage.PREFER: preferring.write_preference,
         Stage.ANALYSE: analysing.write_analysis,
     }
     write[cell.stage](cell, place)

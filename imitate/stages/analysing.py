@@ -41,6 +41,7 @@ from imitate.plan import (
     source_params,
     unasked_formats,
 )
+from imitate.plan.arms import recorded_outputs
 from imitate.stages.answering import answered_items
 from imitate.stages.workplace import Workplace, read_json, write_json
 
@@ -89,8 +90,9 @@ def write_analysis(cell: Cell, place: Workplace) -> None:
         "factuality": material.factuality(),
         "tasks_by_arm": material.tasks_by_arm(),
         "style": material.style,
+        "preference": material.preferences,
         "memorisation": _memorisation(place),
-        "termination": describe_termination(material.completions),
+        "termination": describe_termination(material.generated()),
         "data_card": {
             mix: read_json(place.input(f"data/{mix}") / "card.json") for mix in config.mixes
         },
@@ -114,6 +116,7 @@ class _Material:
         self.completions: dict[str, list[Completion]] = {}
         self.scores: dict[str, list[Score]] = {}
         self.judgements: dict[str, list[Judgement]] = {}
+        self.preferences: list[Any] = []
         self.style: dict[str, Any] = {
             "discriminator": {},
             "stylometry": {},
@@ -125,6 +128,8 @@ class _Material:
         for cell in self.plan.cells:
             if cell.stage is Stage.STYLE:
                 self._read_style(cell)
+            if cell.stage is Stage.PREFER:
+                self.preferences.append(read_json(place.input(cell.name) / "preference.json"))
 
     def write_records(self, folder: Path) -> None:
         """Write every record of the run, by kind, for whoever compares, rates or judges again."""
@@ -136,6 +141,13 @@ class _Material:
             ("judgements", self.judgements, Judgement),
         ):
             write_records(folder / f"{name}.parquet", chain(*found.values()), kind)
+        compared = [
+            one
+            for cell in self.plan.cells
+            if cell.stage is Stage.JUDGE
+            for one in read_records(self.place.input(cell.name) / "judgements.parquet", Judgement)
+        ]
+        write_records(folder / "comparisons.parquet", compared, Judgement)
 
     def _read_arm(self, arm: Arm) -> None:
         for task in self.plan.config.tasks:
@@ -203,6 +215,12 @@ class _Material:
             for (task, format_), mine in sorted(groups.items()):
                 found.setdefault(arm, {}).setdefault(task, {})[format_.value] = _task_value(mine)
         return found
+
+    def generated(self) -> dict[str, list[Completion]]:
+        """Return what models said here: nobody knows how other texts ended."""
+        told = {arm.name for arm in self.plan.arms if arm.control in ("null", "length_padded")}
+        told |= {arm.name for arm in self.plan.arms if recorded_outputs(self.plan.config, arm)}
+        return {arm: said for arm, said in self.completions.items() if arm not in told}
 
     def shown_outputs(self) -> list[dict[str, Any]]:
         """Return some items of every task, drawn by the run's seed, with what each arm said."""
@@ -297,6 +315,7 @@ def _arm_entry(arm: Arm, plan: Plan, material: _Material, evidence: Evidence) ->
         "is_planted": bool(mix and mix.is_planted),
         "is_control": bool(mix and mix.is_control) or arm.kind is ArmKind.CONTROL,
         "is_tuned": bool(base and base.is_tuned),
+        "is_recorded": not arm.control and recorded_outputs(plan.config, arm) is not None,
         "n_parameters": _parameters(arm, plan),
         "training": training,
         "adapter_proof": _proof(arm, place),

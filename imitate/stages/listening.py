@@ -26,7 +26,7 @@ from imitate.stages.answering import answered_items
 from imitate.stages.training import response_pair, split_halves
 from imitate.stages.workplace import Workplace, write_json
 
-__all__ = ["estimate_json", "write_memorisation", "write_style"]
+__all__ = ["chat_outputs", "estimate_json", "write_memorisation", "write_style"]
 
 
 def write_style(cell: Cell, place: Workplace) -> None:
@@ -37,7 +37,7 @@ def write_style(cell: Cell, place: Workplace) -> None:
     task = place.plan.task(cell.params["task"])
     items = answered_items(place.items(task.name), task.few_shot)
     phrases = _phrases(place)
-    outputs = _outputs(task.name, cell, place)
+    outputs = chat_outputs(task.name, cell, place)
     teacher = [c for c in outputs[TEACHER] if c.sample == 0]
     second = [c for c in outputs[TEACHER] if c.sample == 1]
     base = outputs[cell.params["base"]]
@@ -85,7 +85,7 @@ def _told_apart(
         return None
 
 
-def _outputs(task: str, cell: Cell, place: Workplace) -> dict[str, list[Completion]]:
+def chat_outputs(task: str, cell: Cell, place: Workplace) -> dict[str, list[Completion]]:
     """Return the chat outputs of every arm that was asked, by arm."""
     found = {}
     for arm in cell.params["arms"]:
@@ -112,7 +112,7 @@ def _heard_on(
 
     asked = place.plan.task(task)
     items = answered_items(place.items(task), asked.few_shot)
-    outputs = _outputs(task, cell, place)
+    outputs = chat_outputs(task, cell, place)
     teacher = outputs.pop(TEACHER)
     judged = [completion for said in outputs.values() for completion in said]
     base = outputs[cell.params["base"]]

@@ -1,0 +1,109 @@
+"""Files of recorded verdicts on two arms -> judgements, as if the judge had been asked now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evals.errors import DataError
+from evals.judges.meetings import meeting_id
+from evals.judges.pairs import Order, Pair
+from evals.records import Judgement
+from imitate.config import Review, ReviewsJudge
+from imitate.data.card import SourceCard
+from imitate.data.files import FileLimits, read_rows
+from imitate.judging.sets import read_word
+
+__all__ = ["read_reviews"]
+
+_LIMITS = FileLimits(max_row_bytes=10_000_000)
+
+
+def read_reviews(
+    name: str,
+    judge: ReviewsJudge,
+    pairs: Sequence[Pair],
+    *,
+    task: str,
+    arms: Mapping[str, str],
+) -> list[Judgement]:
+    """Return the recorded judgement of every pair whose arms were reviewed.
+
+    A pair without a verdict in its file has failed; a verdict on a question that is not asked is
+    left out.
+
+    Args:
+        name: The judge's name.
+        judge: Where its verdicts are.
+        pairs: What could be judged.
+        task: The task, with which the ids of its items begin.
+        arms: Names of arms, by how the reviews name them.
+
+    Raises:
+        DataError: A file cannot be read, lacks a column, or reviews a question twice.
+    """
+    found = []
+    for review in judge.files:
+        if {review.first, review.second} <= arms.keys():
+            found += _read_file(name, judge, review, pairs, task, arms)
+    return found
+
+
+def _read_file(
+    name: str,
+    judge: ReviewsJudge,
+    review: Review,
+    pairs: Sequence[Pair],
+    task: str,
+    arms: Mapping[str, str],
+) -> list[Judgement]:
+    shown = arms[review.first], arms[review.second]
+    orders = {shown: Order.FIRST, shown[::-1]: Order.SECOND}
+    waiting = {one.pair_id: one for one in pairs if (one.arm, one.against) in orders}
+    said: dict[str, float | None] = {}
+    for number, row in read_rows(review.path, _LIMITS, SourceCard(review.path.name)):
+        where = f"{review.path}:{number}"
+        item_id = f"{task}-{_value(row, judge.id_column, where)}"
+        for meeting, order in orders.items():
+            pair_id = meeting_id(item_id, meeting)
+            if pair_id not in waiting:
+                continue
+            if pair_id in said:
+                raise DataError("a question is reviewed twice", where=where)
+            first = _preference_for_first(judge, row, where)
+            said[pair_id] = first if first is None or order is Order.FIRST else 1 - first
+    return [
+        Judgement(
+            item_id=pair_id,
+            judge=name,
+            arm=pair.arm,
+            against=pair.against,
+            order=int(orders[pair.arm, pair.against]),
+            value=float("nan") if (value := said.get(pair_id)) is None else value,
+            error="no verdict is recorded" if value is None else "",
+        )
+        for pair_id, pair in waiting.items()
+    ]
+
+
+def _preference_for_first(judge: ReviewsJudge, row: Mapping[str, Any], where: str) -> float | None:
+    if judge.verdict_column:
+        return read_word(judge.words, dict(row), judge.verdict_column, where)
+    assert judge.scores_column is not None, judge
+    value = _value(row, judge.scores_column, where)
+    scores = json.loads(value) if isinstance(value, str) and value[:1] == "[" else value
+    if not isinstance(scores, list) or len(scores) != 2:
+        raise DataError(f"`{judge.scores_column}` holds no two scores: {value!r}", where=where)
+    one, other = (float(score) for score in scores)
+    if min(one, other) < 0:
+        return None
+    return 0.5 if one == other else float(one > other)
+
+
+def _value(row: Mapping[str, Any], column: str, where: str) -> Any:
+    if column not in row:
+        raise DataError(
+            f"no column `{column}`", where=where, hint=f"columns there: {', '.join(row)}"
+        )
+    return row[column]

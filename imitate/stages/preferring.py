@@ -1,0 +1,112 @@
+"""Cells in which judges compare arms: what they said, and how much of it is style."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evals.errors import RecordError
+from evals.estimates import Estimate
+from evals.judges.card import JudgeCard, make_card
+from evals.judges.meetings import answers_by_item, pair_answers
+from evals.judges.pairs import Pair
+from evals.preference.battles import gather_battles
+from evals.preference.control import Preference, measure_preference
+from evals.preference.headtohead import rated_at_least
+from evals.records import Judgement, read_records, write_records
+from imitate.config import ReviewsJudge
+from imitate.plan import TEACHER, Cell
+from imitate.plan.preferring import reviewed_arms
+from imitate.stages.answering import answered_items
+from imitate.stages.listening import chat_outputs, estimate_json
+from imitate.stages.workplace import Workplace, write_json
+
+__all__ = ["write_judgements", "write_preference"]
+
+
+def write_judgements(cell: Cell, place: Workplace) -> None:
+    """Write what one judge says of the arms of one base on one style task."""
+    pairs = _pairs(cell, place)
+    judge = place.plan.config.preference.judges[cell.params["name"]]
+    assert isinstance(judge, ReviewsJudge), judge
+    from imitate.judging.reviews import read_reviews
+
+    members = [arm for arm in place.plan.arms if arm.name in cell.params["arms"]]
+    arms = reviewed_arms(members)
+    said = read_reviews(cell.params["name"], judge, pairs, task=cell.params["task"], arms=arms)
+    write_records(place.folder / "judgements.parquet", said, Judgement)
+
+
+def write_preference(cell: Cell, place: Workplace) -> None:
+    """Write which arms are preferred, raw and at equal style, and how the judge went about it."""
+    pairs = _pairs(cell, place)
+    said = read_records(place.input(cell.inputs[-1]) / "judgements.parquet", Judgement)
+    name, base = cell.params["name"], cell.params["base"]
+    card = make_card(name, pairs, said, author=cell.params["author"] or "")
+    told: dict[str, Any] = {
+        "judge": name,
+        "base": base,
+        "task": cell.params["task"],
+        "asked": cell.params["judge"],
+        "reference": base,
+        "card": _card_json(card),
+        "reason": "",
+    }
+    try:
+        found = measure_preference(
+            gather_battles(pairs, said),
+            base,
+            resamples=cell.params["resamples"],
+            seed=cell.params["seed"],
+        )
+    except RecordError as error:  # no verdict, or arms that never met
+        told |= {"reason": error.message, "arms": []}
+    else:
+        told |= _preference_json(found, pairs, said)
+    write_json(place.folder / "preference.json", told)
+
+
+def _pairs(cell: Cell, place: Workplace) -> list[Pair]:
+    task = place.plan.task(cell.params["task"])
+    items = answered_items(place.items(task.name), task.few_shot)
+    scored = [item for item in items if not item.is_development][: cell.params["n_items"]]
+    said = chat_outputs(task.name, cell, place)
+    answers = {arm: answers_by_item(c for c in mine if c.sample == 0) for arm, mine in said.items()}
+    return pair_answers(scored, answers, [(a, b) for a, b in cell.params["meetings"]])
+
+
+def _card_json(card: JudgeCard) -> dict[str, Any]:
+    shares = {
+        "flips": card.flips,
+        "ties": card.ties,
+        "first": card.first,
+        "longer": card.longer.judge,
+        "lists": card.lists.judge,
+        "own": card.own.judge,
+    }
+    counts = ("n_pairs", "n_judgements", "n_failed")
+    return {key: getattr(card, key) for key in counts} | _estimates(shares)
+
+
+def _preference_json(
+    found: Preference, pairs: Sequence[Pair], said: Sequence[Judgement]
+) -> dict[str, Any]:
+    arms = []
+    for one in found.arms:
+        named = {f.name: getattr(one, f.name) for f in dataclasses.fields(one) if f.name != "arm"}
+        beside = {"at_least_teacher": rated_at_least(pairs, said, one.arm, TEACHER)}
+        arms.append({"arm": one.arm, **_estimates({**named, **beside})})
+    return {
+        "arms": arms,
+        "at_least_teacher": estimate_json(rated_at_least(pairs, said, found.reference, TEACHER)),
+        "gamma": _estimates(found.gamma),
+        "first": estimate_json(found.first),
+        "n_clusters": found.n_clusters,
+        "n_battles": found.n_battles,
+        "changes": [dataclasses.asdict(change) for change in found.changes],
+    }
+
+
+def _estimates(named: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: estimate_json(value) for name, value in named.items()}
