@@ -33,6 +33,8 @@ _STAGES = (
     "knowledge",
     "style",
     "memorise",
+    "judge",
+    "prefer",
     "analyse",
 )
 
