@@ -273,6 +273,50 @@ def _learning_rates() -> list[dict[str, Any]]:
     return entries
 
 
+def _estimate(value: float | None, half_width: float = 0.1) -> dict[str, Any]:
+    bounds = None if value is None else [value - half_width, value + half_width]
+    return {"value": value, "ci95": bounds, "n": 160}
+
+
+def make_preference(judge: str = "grader", base: str = "medium") -> dict[str, Any]:
+    """Return what one judge of one base said, both orders."""
+    arms = {f"{base}/broad-1000-s0": 1.4, "teacher": 2.0, f"{base}+null": -3.0}
+    card = {"flips": 0.12, "ties": 0.05, "first": 0.56, "longer": 0.61, "lists": 0.64, "own": None}
+    return {
+        "judge": judge,
+        "base": base,
+        "task": "chat",
+        "asked": {"kind": "endpoint", "model": "grader-7b", "rubric": "quality"},
+        "reference": base,
+        "reason": "",
+        "card": {
+            "n_pairs": 80,
+            "n_judgements": 160,
+            "n_failed": 3,
+            **{name: _estimate(value, 0.04) for name, value in card.items()},
+        },
+        "arms": [
+            {
+                "arm": arm,
+                "raw": _estimate(odds),
+                "length_controlled": _estimate(0.7 * odds),
+                "style_controlled": _estimate(0.6 * odds),
+                "win_rate": _estimate(1 / (1 + 2.718 ** (-odds)), 0.02),
+                "controlled_win_rate": _estimate(1 / (1 + 2.718 ** (-0.6 * odds)), 0.02),
+                "by_style": _estimate(0.4),
+                "at_least_teacher": _estimate(None if arm == "teacher" else 0.55),
+            }
+            for arm, odds in arms.items()
+        ],
+        "at_least_teacher": _estimate(0.2),
+        "gamma": {n: _estimate(0.3) for n in ("length", "lists", "headers", "bold")},
+        "first": _estimate(0.24),
+        "n_clusters": 80,
+        "n_battles": 157,
+        "changes": [],
+    }
+
+
 def _provenance() -> dict[str, Any]:
     return {
         "command": "imitate run configs/quickstart.yaml",
@@ -334,6 +378,7 @@ def make_results() -> dict[str, Any]:
         "factuality": _factuality(arms),
         "tasks_by_arm": _tasks_by_arm(arms),
         "style": _style(arms),
+        "preference": [make_preference()],
         "memorisation": _memorisation(),
         "termination": {
             a["arm"]: {
