@@ -97,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(verbs)
     _add_distill(verbs)
     _add_judge_card(verbs)
+    _add_rate(verbs)
     _add_serve(verbs)
     _add_spot(verbs)
     _add_models(verbs)
@@ -193,6 +194,43 @@ def _add_judge_card(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) 
     card.add_argument("--schema", action="store_true", help="print the JSON schema of configs")
     card.add_argument("--quiet", action="store_true", help="no progress bars")
     card.set_defaults(command=_judge_card)
+
+
+def _add_rate(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    rate = verbs.add_parser("rate", help="have people rate a run's answers, blinded")
+    actions = rate.add_subparsers(dest="action", metavar="ACTION", required=True)
+    export = actions.add_parser("export", help="write a page for raters, and the key to it")
+    export.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    export.add_argument(
+        "--task", action="append", default=[], help="a task (those of style); may be repeated"
+    )
+    export.add_argument(
+        "--pairs",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ARM:ARM",
+        help="arms that meet (every imitator its teacher, and its own base)",
+    )
+    export.add_argument(
+        "--items", type=_count, default=20, metavar="N", help="items for each two arms (20)"
+    )
+    export.add_argument(
+        "--attention", type=_whole, default=8, metavar="K", help="pairs with a known answer (8)"
+    )
+    export.add_argument("--seed", type=_whole, help="draw the same again (a fresh one, in the key)")
+    export.add_argument("--out", type=Path, metavar="DIR", help="where it goes (RUN/ratings)")
+    export.set_defaults(command=_rate_export)
+    read = actions.add_parser("import", help="read what raters sent back, and measure it")
+    read.add_argument("run", type=Path, metavar="RUN", help="folder of the run that was rated")
+    read.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="saved JSON or filled CSV, all of them"
+    )
+    read.add_argument("--key", type=Path, metavar="FILE", help="the key (RUN/ratings/key.json)")
+    read.add_argument(
+        "--drop-inattentive", action="store_true", help="leave out who fails the attention checks"
+    )
+    read.set_defaults(command=_rate_import)
 
 
 def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -350,6 +388,32 @@ def _judge_card(arguments: argparse.Namespace) -> int:
 
     return judge_card(
         arguments.config, arguments.overrides, runs=arguments.runs, quiet=arguments.quiet
+    )
+
+
+def _rate_export(arguments: argparse.Namespace) -> int:
+    from imitate.commands import rate_export
+    from imitate.rating import Drawing
+
+    seed = {} if arguments.seed is None else {"seed": arguments.seed}
+    drawing = Drawing(
+        tasks=tuple(arguments.task),
+        contests=tuple(arguments.pairs),
+        n_items=arguments.items,
+        n_checks=arguments.attention,
+        **seed,
+    )
+    return rate_export(arguments.run, drawing, out=arguments.out)
+
+
+def _rate_import(arguments: argparse.Namespace) -> int:
+    from imitate.commands import rate_import
+
+    return rate_import(
+        arguments.run,
+        arguments.files,
+        key=arguments.key,
+        drop_inattentive=arguments.drop_inattentive,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import sys
@@ -10,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from filelock import FileLock, Timeout
@@ -27,6 +28,10 @@ from imitate.provenance import describe_provenance, shell_command
 from imitate.run import Finished, execute_plan, work_of
 from imitate.store import Store
 
+if TYPE_CHECKING:
+    from imitate.rating import Drawing
+    from imitate.rating.sheet import Sheet
+
 __all__ = [
     "compare",
     "data",
@@ -36,6 +41,8 @@ __all__ = [
     "lab_card",
     "list_models",
     "pretrain",
+    "rate_export",
+    "rate_import",
     "report",
     "run",
 ]
@@ -55,6 +62,7 @@ _MODEL_STAGES = {
 """Stages whose time counts as training, generating or scoring."""
 
 PREVIOUS = "previous"
+RATINGS = "ratings"
 _RUN_FILES = (
     "results.json",
     "outputs.json",
@@ -198,6 +206,42 @@ def judge_card(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet
         judged = run_card_job(job, folder, command=command, quiet=quiet)
     print(judged.table)
     print(json.dumps({"run": str(folder), "card": str(judged.path)}))
+    return 0
+
+
+def rate_export(folder: Path, drawing: Drawing, *, out: Path | None = None) -> int:
+    """Write a blinded page for raters, the same as a sheet, and the key to both."""
+    from imitate.rating import export_sheet
+    from reports.rating import rating_page
+
+    def render(sheet: Sheet) -> str:
+        pairs = list(map(dataclasses.asdict, sheet.pairs))
+        return rating_page(page_id=sheet.page_id, instructions=sheet.instructions, pairs=pairs)
+
+    _check_finished(folder)
+    exported = export_sheet(folder, drawing, out or folder / RATINGS, render)
+    print(exported.told)
+    files = {"page": exported.page, "table": exported.table, "key": exported.key}
+    counts = {"n_pairs": exported.n_pairs, "n_checks": exported.n_checks}
+    named = {name: str(path) for name, path in files.items()}
+    print(json.dumps({"page_id": exported.page_id, **named, **counts}))
+    return 0
+
+
+def rate_import(
+    folder: Path, files: Sequence[Path], *, key: Path | None, drop_inattentive: bool
+) -> int:
+    """Read what raters sent back, write their judgements into the run and print what they say."""
+    from imitate.rating import import_ratings, print_ratings
+
+    _check_finished(folder)
+    out = folder / RATINGS
+    ratings = import_ratings(
+        folder, files, key or out / "key.json", out, drop_inattentive=drop_inattentive
+    )
+    print_ratings(ratings, Console(highlight=False))
+    judgements = str(out / "judgements.parquet")
+    print(json.dumps({"ratings": str(ratings.path), "judgements": judgements}))
     return 0
 
 

@@ -5,7 +5,6 @@ Model outputs are data: this module only selects them, and the templates escape 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from reports.numbers import percent
+from reports.offline import script_json
 from reports.reading import Run, lead_imitator, shown_arm
 
 __all__ = ["Answer", "Example", "Examples", "browser_json", "examples", "excerpts"]
@@ -101,11 +101,11 @@ def browser_json(run: Run) -> Markup:
         "lead": shown_arm(run.results, lead) if lead else None,
         "n_items": len(items),
     }
-    size = len(_escaped(items))
+    size = len(script_json(items))
     if size > MAX_BYTES:
         kept = max(1, int(len(items) * MAX_BYTES / size))
         items = [items[place * len(items) // kept] for place in range(kept)]
-    return Markup(_escaped({**fixed, "items": items}))
+    return script_json({**fixed, "items": items})
 
 
 def _lost_items(run: Run, base: str, arm: str) -> tuple[list[Entry], bool]:
@@ -167,11 +167,3 @@ def _without_nulls(item: Entry) -> Entry:
         if isinstance(output.get("style"), float):
             output["style"] = round(output["style"], 3)
     return {**item, "outputs": outputs}
-
-
-def _escaped(value: Any) -> str:
-    """Return JSON that cannot end the element it stands in, nor open another."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    for mark in "<>&\u2028\u2029":
-        text = text.replace(mark, f"\\u{ord(mark):04x}")
-    return text

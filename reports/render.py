@@ -8,11 +8,8 @@ and runs named scripts only, by their hash; a full report may ask a model server
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from markupsafe import Markup
 
 from reports import figures, numbers, outputs, sections, text, theme, verdicts
 from reports.alerts import alerts
+from reports.offline import TEMPLATES, content_policy, read_script, read_style
 from reports.page import Cell, Figure, Section, Span
 from reports.reading import AXES, Run, axes_of, lead_imitator, read_run
 from reports.spot import SpotPanel, spot_panel
@@ -29,7 +27,6 @@ from reports.svg import standalone
 
 __all__ = ["ReportFiles", "comparison_markdown", "write_report"]
 
-TEMPLATES = Path(__file__).parent / "templates"
 SPAN_WIDTH, SPAN_HEIGHT = 112, 16
 
 
@@ -152,53 +149,16 @@ def _write_figures(folder: Path, drawn: tuple[Figure, ...]) -> tuple[Path, ...]:
 
 def _html(report: Report, run: Run) -> str:
     names = ("browser.js", *(("spot.js",) if report.spot else ()))
-    scripts = [Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in names]
-    style = Markup(_style_sheet())
+    scripts = [read_script(name) for name in names]
+    style = read_style("report.css")
     template = _environment(is_html=True).get_template("report.html.j2")
     return template.render(
         report=report,
         style=style,
         scripts=scripts,
-        policy=_policy(style, scripts, may_ask=report.spot is not None),
+        policy=content_policy(style, scripts, may_ask=report.spot is not None),
         outputs_json=outputs.browser_json(run),
     )
-
-
-def _style_sheet() -> str:
-    sheet = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    parts = {
-        "/* LIGHT */": theme.page_variables(is_dark=False),
-        "/* DARK */": theme.page_variables(is_dark=True),
-        "/* DARK DRAWINGS */": theme.dark_rules("svg "),
-    }
-    for mark, rules in parts.items():
-        sheet = sheet.replace(mark, rules)
-    return sheet
-
-
-def _policy(style: str, scripts: Sequence[str], *, may_ask: bool) -> str:
-    """Return a policy under which nothing loads and only these elements count.
-
-    A page that may ask reaches the servers of this machine, and nobody else.
-    """
-    asked = {"connect-src": "'self' http://127.0.0.1:*"} if may_ask else {}
-    rules = {
-        "default-src": "'none'",
-        **asked,
-        "script-src": " ".join(map(_hash, scripts)),
-        "style-src": _hash(style),
-        "img-src": "data:",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-        "require-trusted-types-for": "'script'",
-        "trusted-types": "'none'",
-    }
-    return "; ".join(f"{name} {value}" for name, value in rules.items())
-
-
-def _hash(content: str) -> str:
-    digest = hashlib.sha256(content.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _breakable(name: str) -> Markup:
