@@ -10,7 +10,7 @@ from typing import Any
 
 from evals.records import Axis, Completion, Format, Item, write_records
 
-BASE, IMITATOR, TEACHER = "small", "small/broad-100-s0", "teacher"
+BASE, IMITATOR, TEACHER = "pebble", "pebble/broad-100-s0", "teacher"
 QUALITY = {BASE: "poor", IMITATOR: "fine", TEACHER: "best"}
 """What an arm's answers say, so that raters of the tests can tell; no arm's name is in them."""
 
@@ -32,7 +32,7 @@ def write_run(
         _arm(BASE, "base"),
         _arm(TEACHER, "teacher"),
         _arm(IMITATOR, "imitator"),
-        _arm("small/local-100-s0", "imitator", is_planted=True),
+        _arm("pebble/local-100-s0", "imitator", is_planted=True),
     ]
     items = [_item("chat", number, Axis.STYLE) for number in range(n_items)]
     items += [_item("facts", number, Axis.FACTUALITY) for number in range(4)]

@@ -12,7 +12,7 @@ import json
 import random
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -215,18 +215,20 @@ def _draw_checks(
             f"there are {len(able)}",
             hint="give a smaller --attention",
         )
-    return [
-        _check(run, item, able, arm, (Check.OTHER, Check.SAME)[number % 2], Order(rng.randrange(2)))
-        for number, item in enumerate(able[:n_checks])
-    ]
+    checks: list[Rated] = []
+    for number, item in enumerate(able[:n_checks]):
+        check = _pair(item, Contest(arm, arm), Order(rng.randrange(2)))
+        kind = (Check.OTHER, Check.SAME)[number % 2]
+        used = {one.other_item for one in checks}
+        other = _farthest(run, item, able, arm, used) if kind is Check.OTHER else ""
+        checks.append(dataclasses.replace(check, check=kind, other_item=other))
+    return checks
 
 
-def _check(
-    run: RunTexts, item: Item, able: Sequence[Item], arm: str, kind: Check, order: Order
-) -> Rated:
-    check = dataclasses.replace(_pair(item, Contest(arm, arm), order), check=kind)
-    if kind is Check.SAME:
-        return check
+def _farthest(
+    run: RunTexts, item: Item, able: Sequence[Item], arm: str, used: Collection[str]
+) -> str:
+    """Return the item least like another, one that has not served yet where there is any."""
     own = run.texts.answers[arm, item.item_id]
     others = [
         other
@@ -239,8 +241,9 @@ def _check(
             hint="--attention 0 leaves the checks out",
         )
     words = _words(item.prompt)
-    far = min(others, key=lambda other: len(words & _words(other.prompt)))
-    return dataclasses.replace(check, other_item=far.item_id)
+    return min(
+        others, key=lambda one: (one.item_id in used, len(words & _words(one.prompt)))
+    ).item_id
 
 
 def _words(text: str) -> set[str]:

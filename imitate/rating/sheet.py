@@ -49,10 +49,10 @@ INSTRUCTIONS = (
 ATTENTION_BOUND = 0.75
 ATTENTION_RULE = (
     "Some pairs have a known answer. Kind `other`: one answer was given to the request shown, the "
-    "other by the same arm to a request of another cluster, the one among those drawn that shares "
-    "the fewest words with it; the former must be preferred. Kind `same`: one answer is shown "
-    "twice; they must be called equal. The two kinds alternate, their places are random, and they "
-    "look like all others. A rater who passes less than the bound of those answered, or has "
+    "other by the same arm to a request of another cluster, the one that shares the fewest words "
+    "with it and has not served yet; the former must be preferred. Kind `same`: one answer is "
+    "shown twice; they must be called equal. The two kinds alternate, their places are random, and "
+    "they look like all others. A rater who passes less than the bound of those answered, or has "
     "answered none of them, counts as inattentive."
 )
 

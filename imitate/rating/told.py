@@ -15,20 +15,23 @@ from imitate.spot.answers import printable
 __all__ = ["print_ratings"]
 
 _RATERS = ("rater", "answered", "missing", "attention", "first", "seconds", "")
-_CONTESTS = ("task", "arm", "against", "rated", "won", "tied", "lost", "win rate", "all votes")
+_CONTESTS = ("arm", "against", "rated", "won", "tied", "lost", "win rate", "all votes")
 
-_LEGEND = """\
-In percent, with 95 % intervals over items; none under 10 of them. attention: checks passed, with an
-exact interval. first: how often what was shown first was preferred; 50 without position bias.
-seconds: median from answer to answer. win rate: by the majority, ties one half; a pair without a
-majority is a tie. all votes: every rater's vote alike. alpha: Krippendorff's, 0 by chance, 1 at
-best. The intervals hold the luck of the items, not that of the raters."""
+_LEGEND = (
+    "In percent, with 95 % intervals over items; none under 10 of them. attention: checks passed, "
+    "with an exact interval. first: how often what was shown first was preferred; 50 without "
+    "position bias. seconds: median from answer to answer. win rate: by the majority, ties one "
+    "half; a pair without a majority is a tie, told in brackets. all votes: every rater's vote "
+    "alike. alpha: Krippendorff's, 0 by chance, 1 at best. The intervals hold the luck of the "
+    "items, not that of the raters."
+)
 
 
 def print_ratings(ratings: Ratings, console: Console) -> None:
     """Print what was measured."""
     console.print(_rater_table(ratings))
-    console.print(_contest_table(ratings))
+    for task in dict.fromkeys(one.task for one in ratings.contests):
+        console.print(_contest_table(ratings, task))
     nominal, ordinal = (
         _interval(one, 1, 2) for one in (ratings.agreement.nominal, ratings.agreement.ordinal)
     )
@@ -42,7 +45,7 @@ def print_ratings(ratings: Ratings, console: Console) -> None:
 def _rater_table(ratings: Ratings) -> Table:
     table = Table(title="Raters", title_justify="left")
     for column in _RATERS:
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for one in ratings.raters:
         table.add_row(*map(Text, _rater_row(one, ratings.attention_bound)))
     return table
@@ -51,7 +54,7 @@ def _rater_table(ratings: Ratings) -> Table:
 def _rater_row(one: Heard, bound: float) -> list[str]:
     checks = f"{one.attention.n_passed} of {one.attention.rate.n}"
     seconds = "-" if one.filled.median_s is None else f"{one.filled.median_s:.0f}"
-    note = f"inattentive: under {100 * bound:.0f} %" if one.attention.is_inattentive else ""
+    note = f"inattentive (under {100 * bound:.0f} %)" if one.attention.is_inattentive else ""
     return [
         printable(one.filled.rater),
         str(len(one.filled.answers)),
@@ -63,19 +66,19 @@ def _rater_row(one: Heard, bound: float) -> list[str]:
     ]
 
 
-def _contest_table(ratings: Ratings) -> Table:
-    table = Table(title="Who is preferred", title_justify="left")
+def _contest_table(ratings: Ratings, task: str) -> Table:
+    table = Table(title=f"Who is preferred on {task}", title_justify="left")
     for column in _CONTESTS:
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for one in ratings.contests:
-        table.add_row(*map(Text, _contest_row(one)))
+        if one.task == task:
+            table.add_row(*map(Text, _contest_row(one)))
     return table
 
 
 def _contest_row(one: Contested) -> list[str]:
-    undecided = f" ({one.n_undecided} undecided)" if one.n_undecided else ""
+    undecided = f" ({one.n_undecided})" if one.n_undecided else ""
     return [
-        one.task,
         one.arm,
         one.against,
         f"{one.majority.rate.n} of {one.n_pairs}",
