@@ -230,7 +230,11 @@ def test_the_inattentive_are_told_and_left_out_where_asked(
     assert take_in(run, *files) == 0
     ann, zed = ratings_of(run)["raters"]
     assert (ann["is_inattentive"], zed["is_inattentive"], zed["is_left_out"]) == (0, 1, 0)
-    assert "inattentive (under 75 %)" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "inattentive under 75 % of the checks" in told
+    assert [line.split()[0] for line in told.splitlines() if line.endswith("inattentive ")] == [
+        "Zed"
+    ]
     assert ratings_of(run)["agreement"]["n_rated_twice"] == 40
     assert take_in(run, *files, more=("--drop-inattentive",)) == 0
     told = ratings_of(run)

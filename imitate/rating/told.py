@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,16 +16,16 @@ from imitate.spot.answers import printable
 
 __all__ = ["print_ratings"]
 
-_RATERS = ("rater", "answered", "missing", "attention", "first", "seconds", "")
-_CONTESTS = ("arm", "against", "rated", "won", "tied", "lost", "win rate", "all votes")
+_RATERS = ("rater", "answered", "attention", "first", "seconds", "")
+_CONTESTS = ("arm", "against", "n", "w-t-l", "split", "win rate", "all votes")
 
 _LEGEND = (
     "In percent, with 95 % intervals over items; none under 10 of them. attention: checks passed, "
     "with an exact interval. first: how often what was shown first was preferred; 50 without "
-    "position bias. seconds: median from answer to answer. win rate: by the majority, ties one "
-    "half; a pair without a majority is a tie, told in brackets. all votes: every rater's vote "
-    "alike. alpha: Krippendorff's, 0 by chance, 1 at best. The intervals hold the luck of the "
-    "items, not that of the raters."
+    "position bias. seconds: median from answer to answer. n: pairs that somebody rated. w-t-l: "
+    "of them won, tied and lost by the majority. split: ties for want of a majority. win rate: "
+    "ties count one half. all votes: every rater's vote alike. alpha: Krippendorff's, 0 by "
+    "chance, 1 at best. The intervals hold the luck of the items, not that of the raters."
 )
 
 
@@ -43,22 +45,30 @@ def print_ratings(ratings: Ratings, console: Console) -> None:
 
 
 def _rater_table(ratings: Ratings) -> Table:
-    table = Table(title="Raters", title_justify="left")
-    for column in _RATERS:
-        table.add_column(column, overflow="fold")
+    bound = f"{100 * ratings.attention_bound:.0f} %"
+    table = _empty_table(f"Raters; inattentive under {bound} of the checks", _RATERS)
     for one in ratings.raters:
-        table.add_row(*map(Text, _rater_row(one, ratings.attention_bound)))
+        table.add_row(*map(Text, _rater_row(one)))
     return table
 
 
-def _rater_row(one: Heard, bound: float) -> list[str]:
-    checks = f"{one.attention.n_passed} of {one.attention.rate.n}"
+def _empty_table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(
+        title=title, title_justify="left", box=SIMPLE, pad_edge=False, collapse_padding=True
+    )
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column not in {"rater", "arm", ""})
+    return table
+
+
+def _rater_row(one: Heard) -> list[str]:
+    n_shown = len(one.filled.answers) + one.n_missing
+    checks = f"{one.attention.n_passed}/{one.attention.rate.n}"
     seconds = "-" if one.filled.median_s is None else f"{one.filled.median_s:.0f}"
-    note = f"inattentive (under {100 * bound:.0f} %)" if one.attention.is_inattentive else ""
+    note = "inattentive" if one.attention.is_inattentive else ""
     return [
         printable(one.filled.rater),
-        str(len(one.filled.answers)),
-        str(one.n_missing),
+        f"{len(one.filled.answers)} of {n_shown}",
         f"{checks}, {_interval(one.attention.rate)}" if one.attention.rate.n else checks,
         _interval(one.first),
         seconds,
@@ -67,9 +77,7 @@ def _rater_row(one: Heard, bound: float) -> list[str]:
 
 
 def _contest_table(ratings: Ratings, task: str) -> Table:
-    table = Table(title=f"Who is preferred on {task}", title_justify="left")
-    for column in _CONTESTS:
-        table.add_column(column, overflow="fold")
+    table = _empty_table(f"Who is preferred on {task}", _CONTESTS)
     for one in ratings.contests:
         if one.task == task:
             table.add_row(*map(Text, _contest_row(one)))
@@ -77,15 +85,14 @@ def _contest_table(ratings: Ratings, task: str) -> Table:
 
 
 def _contest_row(one: Contested) -> list[str]:
-    undecided = f" ({one.n_undecided})" if one.n_undecided else ""
+    won = one.majority
     return [
         one.arm,
         one.against,
-        f"{one.majority.rate.n} of {one.n_pairs}",
-        str(one.majority.wins),
-        f"{one.majority.ties}{undecided}",
-        str(one.majority.losses),
-        _interval(one.majority.rate),
+        str(won.rate.n) if won.rate.n == one.n_pairs else f"{won.rate.n} of {one.n_pairs}",
+        f"{won.wins}-{won.ties}-{won.losses}",
+        str(one.n_undecided),
+        _interval(won.rate),
         _interval(one.votes),
     ]
 
