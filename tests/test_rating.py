@@ -22,6 +22,7 @@ from ratedruns import (
     write_table,
 )
 
+from evals.judges.meetings import meeting_id
 from evals.judges.pairs import Pair, gather_votes
 from evals.preference.battles import gather_battles
 from evals.records import Judgement, read_records
@@ -204,6 +205,9 @@ def test_judgements_are_those_of_any_judge(run: Path, page: Path) -> None:
         if one.judge == "human:Bo":
             assert one.value == float(one.order == 0)
     mine = [one for one in said if one.judge == "human:Bo" and one.against == BASE]
+    assert all(
+        one.item_id == meeting_id(one.item_id.split("|")[0], (IMITATOR, BASE)) for one in mine
+    )
     pairs = [Pair(one.item_id, "?", "long answer", "b", one.arm, one.against) for one in mine]
     votes = gather_votes(pairs, mine)
     assert sum(one.first is None for one in votes) == 10

@@ -4,9 +4,9 @@ In: the `Judgement`s of several raters on the same pairs, each pair shown once, 
 coin decided. Out: attention, the majority, Krippendorff's alpha, the pull of the place shown first
 and win rates, each with an interval.
 
-Pairs are told apart by item and arms, for one item may be rated between several arms. Intervals are
-over resampled clusters of items: they hold the luck of the items and not that of the raters, of
-whom there are too few to resample.
+A judgement's `item_id` is its pair's, as `meeting_id` names it. Intervals are over clusters of
+items: they hold the luck of the items and not that of the raters, of whom there are too few to
+resample.
 
 Glossary: N pairs; K raters; a vote is the preference for a pair's `arm`: 1, 0, or 0.5 for a tie.
 """
@@ -46,9 +46,6 @@ NO_MAJORITY = "no majority"
 RESAMPLES = 1000
 
 Level = Literal["nominal", "ordinal"]
-
-Unit = tuple[str, str, str]
-"""What is rated: the item, the arm and the arm that it meets."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,10 +126,10 @@ def majority_judgements(raters: Iterable[Sequence[Judgement]]) -> list[Judgement
     Raises:
         RecordError: One rater judged a pair twice, or two saw it in different orders.
     """
-    found: dict[Unit, list[Judgement]] = {}
+    found: dict[str, list[Judgement]] = {}
     for judgements in raters:
-        for unit, one in _by_unit(judgements).items():
-            found.setdefault(unit, []).append(one)
+        for pair_id, one in _by_pair(judgements).items():
+            found.setdefault(pair_id, []).append(one)
     return [_majority(judgements) for judgements in found.values()]
 
 
@@ -148,13 +145,13 @@ def measure_agreement(
 
     Args:
         raters: What each said; not everyone need have rated everything.
-        clusters: The cluster of every item.
+        clusters: The cluster of every pair.
     """
-    votes = [_by_unit(judgements) for judgements in raters]
-    counts = Counter(unit for said in votes for unit in said)
-    units = [unit for unit, count in counts.items() if count > 1]
-    table = np.array([[_value(said.get(unit)) for unit in units] for said in votes])
-    names = [clusters[item_id] for item_id, _, _ in units]
+    votes = [_by_pair(judgements) for judgements in raters]
+    counts = Counter(pair_id for said in votes for pair_id in said)
+    rated = [pair_id for pair_id, count in counts.items() if count > 1]
+    table = np.array([[_value(said.get(pair_id)) for pair_id in rated] for said in votes])
+    names = [clusters[pair_id] for pair_id in rated]
     return Agreement(
         nominal=_alpha_estimate(table, names, "nominal"),
         ordinal=_alpha_estimate(table, names, "ordinal"),
@@ -172,7 +169,7 @@ def first_shown(judgements: Sequence[Judgement], clusters: Mapping[str, str]) ->
 
 
 def measure_votes(judgements: Sequence[Judgement], clusters: Mapping[str, str]) -> Estimate:
-    """Return the mean vote for the arm over all raters, each vote weighing the same."""
+    """Return the mean preference for `arm` over all votes, each weighing the same."""
     values = [one.value for one in judgements]
     return share_estimate(values, [clusters[one.item_id] for one in judgements])
 
@@ -193,8 +190,8 @@ def measure_win_rate(pairs: Sequence[Pair], judgements: Iterable[Judgement]) -> 
     )
 
 
-def _by_unit(judgements: Sequence[Judgement]) -> dict[Unit, Judgement]:
-    found = {(one.item_id, one.arm, one.against): one for one in judgements}
+def _by_pair(judgements: Sequence[Judgement]) -> dict[str, Judgement]:
+    found = {one.item_id: one for one in judgements}
     if len(found) < len(judgements):
         raise RecordError(f"{judgements[0].judge} judged a pair twice")
     return found

@@ -1,7 +1,7 @@
 """Ratings and their key -> `judgements.parquet` and `ratings.json` in the run's `ratings/`.
 
-Every rater is a judge, `human:NAME`, and so is the majority of them; their judgements carry the
-run's own item ids and arms, and go where any judge's do.
+Every rater is a judge, `human:NAME`, and so is the majority of them; their judgements name pairs
+and arms as those of the run's other judges of pairs do.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from evals.errors import RecordError, UserError
 from evals.estimates import Estimate
+from evals.judges.meetings import meeting_id
 from evals.judges.pairs import Order, Pair
 from evals.judges.raters import (
     NO_MAJORITY,
@@ -34,6 +34,7 @@ from evals.records import Judgement, write_records
 from imitate.rating.drawing import RunTexts, read_run_texts
 from imitate.rating.filled import Filled, read_filled
 from imitate.rating.sheet import Check, Key, Rated, read_key, show
+from imitate.stages.listening import estimate_json
 
 __all__ = ["Contested", "Heard", "Ratings", "import_ratings"]
 
@@ -41,9 +42,6 @@ SCHEMA_VERSION = 1
 DISTRIBUTION = "imitation-gap"
 _FIRST = {Winner.A: 1.0, Winner.B: 0.0, Winner.TIE: 0.5}
 """Preference for what was shown first."""
-
-Unit = tuple[str, str, str]
-"""A contest: task, arm, and the arm that it meets."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,11 +105,12 @@ def import_ratings(
     judged = [one.judgements for one in kept]
     votes = [one for said in judged for one in said]
     majority = majority_judgements(judged)
-    clusters = {pair.item_id: pair.cluster_id for pair in key.pairs}
+    pairs = [_pair(rated, run) for rated in key.pairs if not rated.check]
+    clusters = {pair.pair_id: pair.cluster for pair in pairs}
     ratings = Ratings(
         raters=tuple(raters),
         agreement=measure_agreement(judged, clusters),
-        contests=tuple(_contests(key, run, votes, majority)),
+        contests=tuple(_contests(pairs, votes, majority)),
         attention_bound=key.attention_bound,
         path=out / "ratings.json",
     )
@@ -147,7 +146,7 @@ def _hear(filled: Filled, key: Key, drop_inattentive: bool) -> Heard:
         for pair in key.pairs
         if not pair.check and pair.id in said
     )
-    clusters = {pair.item_id: pair.cluster_id for pair in key.pairs}
+    clusters = {_pair_id(pair): pair.cluster_id for pair in key.pairs if not pair.check}
     return Heard(
         filled=filled,
         n_missing=len(key.pairs) - len(said),
@@ -167,7 +166,7 @@ def _expected(pair: Rated) -> float:
 
 def _judgement(rater: str, pair: Rated, first: float) -> Judgement:
     return Judgement(
-        item_id=pair.item_id,
+        item_id=_pair_id(pair),
         judge=f"human:{rater}",
         arm=pair.arm,
         against=pair.against,
@@ -177,33 +176,32 @@ def _judgement(rater: str, pair: Rated, first: float) -> Judgement:
 
 
 def _contests(
-    key: Key, run: RunTexts, votes: Sequence[Judgement], majority: Sequence[Judgement]
+    pairs: Sequence[Pair], votes: Sequence[Judgement], majority: Sequence[Judgement]
 ) -> Iterator[Contested]:
     """Yield what came of every contest, in the order of their names."""
-    rated: dict[Unit, list[Pair]] = {}
-    for pair in key.pairs:
-        if not pair.check:
-            rated.setdefault((pair.task, pair.arm, pair.against), []).append(_pair(pair, run))
-    tasks = {pair.item_id: pair.task for pair in key.pairs}
-    clusters = {pair.item_id: pair.cluster_id for pair in key.pairs}
-    for unit, pairs in sorted(rated.items()):
-        decided = _of(unit, majority, tasks)
+    contests: dict[tuple[str, str, str], dict[str, Pair]] = {}
+    for pair in pairs:
+        named = (pair.group, pair.arm, pair.against)
+        contests.setdefault(named, {})[pair.pair_id] = pair
+    for named, mine in sorted(contests.items()):
+        decided = [one for one in majority if one.item_id in mine]
+        clusters = {pair_id: pair.cluster for pair_id, pair in mine.items()}
         yield Contested(
-            *unit,
-            n_pairs=len(pairs),
+            *named,
+            n_pairs=len(mine),
             n_undecided=sum(one.text == NO_MAJORITY for one in decided),
-            majority=measure_win_rate(pairs, decided),
-            votes=measure_votes(_of(unit, votes, tasks), clusters),
+            majority=measure_win_rate(list(mine.values()), decided),
+            votes=measure_votes([one for one in votes if one.item_id in mine], clusters),
         )
 
 
-def _of(unit: Unit, said: Iterable[Judgement], tasks: Mapping[str, str]) -> list[Judgement]:
-    return [one for one in said if (tasks[one.item_id], one.arm, one.against) == unit]
+def _pair_id(rated: Rated) -> str:
+    return meeting_id(rated.item_id, (rated.arm, rated.against))
 
 
 def _pair(rated: Rated, run: RunTexts) -> Pair:
     return Pair(
-        pair_id=rated.item_id,
+        pair_id=_pair_id(rated),
         prompt=run.texts.prompts[rated.item_id],
         answer=run.texts.answers[rated.arm, rated.item_id],
         other_answer=run.texts.answers[rated.against, rated.item_id],
@@ -233,8 +231,8 @@ def _write(out: Path, key: Key, ratings: Ratings, judgements: Sequence[Judgement
         "n_checks": sum(bool(pair.check) for pair in key.pairs),
         "raters": [_told_rater(one) for one in ratings.raters],
         "agreement": {
-            "nominal": _told(ratings.agreement.nominal),
-            "ordinal": _told(ratings.agreement.ordinal),
+            "nominal": estimate_json(ratings.agreement.nominal),
+            "ordinal": estimate_json(ratings.agreement.ordinal),
             "n_rated_twice": ratings.agreement.nominal.n,
         },
         "contests": [_told_contest(one) for one in ratings.contests],
@@ -256,10 +254,10 @@ def _told_rater(one: Heard) -> dict[str, Any]:
         "n_answered": len(one.filled.answers),
         "n_missing": one.n_missing,
         "median_seconds": one.filled.median_s,
-        "attention": _told(one.attention.rate) | {"n_passed": one.attention.n_passed},
+        "attention": estimate_json(one.attention.rate) | {"n_passed": one.attention.n_passed},
         "is_inattentive": one.attention.is_inattentive,
         "is_left_out": one.is_left_out,
-        "first": _told(one.first),
+        "first": estimate_json(one.first),
     }
 
 
@@ -274,11 +272,6 @@ def _told_contest(one: Contested) -> dict[str, Any]:
         "ties": one.majority.ties,
         "losses": one.majority.losses,
         "n_undecided": one.n_undecided,
-        "win_rate": _told(one.majority.rate),
-        "votes": _told(one.votes),
+        "win_rate": estimate_json(one.majority.rate),
+        "votes": estimate_json(one.votes),
     }
-
-
-def _told(one: Estimate) -> dict[str, Any]:
-    value, low, high = (None if math.isnan(x) else x for x in (one.value, one.low, one.high))
-    return {"value": value, "ci95": None if low is None else [low, high], "n": one.n}
