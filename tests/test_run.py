@@ -121,6 +121,16 @@ def test_a_run_ends_in_results_and_a_report(finished: Path) -> None:
     assert "teacher|tiny" in results["tasks_by_arm"]
 
 
+def test_a_finished_run_can_be_rated_by_people(finished: Path, tmp_path: Path) -> None:
+    wanted = ["--items", "5", "--out", str(tmp_path)]
+    assert main(["rate", "export", str(finished / "tiny"), *wanted]) == 0
+    pairs = json.loads((tmp_path / "key.json").read_text(encoding="utf-8"))["pairs"]
+    met = {(pair["arm"], pair["against"]) for pair in pairs if not pair["check"]}
+    imitators = ("tiny/broad-16-s0", "tiny/broad-32-s0")
+    assert met == {(arm, other) for arm in imitators for other in ("teacher", "tiny")}
+    assert len(pairs) == 4 * 5 + 8
+
+
 def test_the_last_line_of_stdout_is_json(
     config: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
