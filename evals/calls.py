@@ -43,6 +43,7 @@ class Caller:
         policy: How calls are made.
         cache: Folder that keeps answers by request, whichever server gave them.
         ledger: Counts tokens and cost, and holds the budget.
+        account: Under which it counts them; under the model's name where empty.
         clock: Time and chance.
 
     Raises:
@@ -56,10 +57,12 @@ class Caller:
         policy: CallPolicy | None = None,
         cache: Path | None = None,
         ledger: Ledger | None = None,
+        account: str = "",
         clock: Clock | None = None,
     ) -> None:
         assert servers, "a caller needs a server"
         self.ledger = ledger or Ledger()
+        self._account = account
         self._policy = policy or CallPolicy()
         self._cache = open_cache(cache) if cache else None
         self._transports = [Transport(one, self._policy, clock or Clock()) for one in servers]
@@ -130,7 +133,7 @@ class Caller:
         """Return an answer as plain values, from the cache if it is there."""
         known = read_answer(self._cache, request.digest) if self._cache else None
         if known is not None:
-            self.ledger.record(request.model, Spending(n_cached=1))
+            self._record(request, Spending(n_cached=1))
             return known
         try:
             answer = self._pay(request, read)
@@ -139,7 +142,7 @@ class Caller:
                 raise EndpointError("the server is gone") from error
             if self._stop.is_set():
                 raise
-            self.ledger.record(request.model, Spending(n_failed=1))
+            self._record(request, Spending(n_failed=1))
             self._count_failure(error.fault)
             return error
         if self._cache and not answer.get("error"):
@@ -147,16 +150,19 @@ class Caller:
         return answer
 
     def _pay(self, request: Request, read: Reader) -> dict[str, Any]:
-        with self.ledger.reserve(request.model, request.at_most):
+        with self.ledger.reserve(self._account or request.model, request.at_most):
             reply = self._post(request)
             usage = wire.read_usage(request, reply)
-            self.ledger.record(request.model, Spending(n_answered=1, usage=usage))
+            self._record(request, Spending(n_answered=1, usage=usage))
         answer = read(request, reply)
         with self._lock:
             self._has_answered, self._n_failed_in_row = True, 0
         if not request.is_scoring and wire.is_refusal(reply):
-            self.ledger.record(request.model, Spending(n_refused=1))
+            self._record(request, Spending(n_refused=1))
         return answer
+
+    def _record(self, request: Request, more: Spending) -> None:
+        self.ledger.record(self._account or request.model, more)
 
     def _post(self, request: Request) -> dict[str, Any]:
         """Return the reply of the server whose turn it is, or of the next that can be reached."""

@@ -37,6 +37,7 @@ class OpenAIEndpoint:
         cache: Folder that keeps answers by model, prompt and sampling, whichever host gave them;
             where two servers call different models by one name, give each its own.
         ledger: Counts tokens and cost, and holds the budget.
+        account: Under which it counts them; under the model's name there where empty.
         clock: Time and chance.
 
     Raises:
@@ -51,10 +52,13 @@ class OpenAIEndpoint:
         policy: CallPolicy | None = None,
         cache: Path | None = None,
         ledger: Ledger | None = None,
+        account: str = "",
         clock: Clock | None = None,
     ) -> None:
         self._models = dict(models)
-        self._caller = Caller([server], policy=policy, cache=cache, ledger=ledger, clock=clock)
+        self._caller = Caller(
+            [server], policy=policy, cache=cache, ledger=ledger, account=account, clock=clock
+        )
 
     @property
     def ledger(self) -> Ledger:

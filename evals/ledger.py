@@ -1,4 +1,6 @@
-"""What answers cost: tokens and US dollars by model, and a budget that is never knowingly exceeded.
+"""What answers cost: tokens and US dollars by account, and a budget never knowingly exceeded.
+
+An account is whatever spends is told apart by: a model by its name on the server, or one judge.
 
 Before a request its worst case is reserved; what it used is recorded when it is answered. Failed
 requests count nothing, since a server does not say what they used. With a journal, what was spent
@@ -95,7 +97,7 @@ class Ledger:
     """Counts of one run; shared by threads, and by several endpoints if so wished.
 
     Args:
-        prices: What the models cost, by their names on the server.
+        prices: What they cost, by account.
         budget: What may be spent.
         journal: Where what was spent is kept; what it holds already counts.
 
@@ -120,7 +122,7 @@ class Ledger:
         self._settled = threading.Condition()
 
     def spending(self) -> dict[str, Spending]:
-        """Return what was spent so far, by the models' names on the server."""
+        """Return what was spent so far, by account."""
         with self._settled:
             return {
                 model: dataclasses.replace(spent, cost_usd=self._cost_usd([(model, spent.usage)]))

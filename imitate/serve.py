@@ -91,17 +91,19 @@ def open_teacher(
 def open_server(
     teacher: EndpointTeacher,
     *,
-    cache: Path,
+    cache: Path | None = None,
     policy: CallPolicy | None = None,
     ledger: Ledger | None = None,
+    account: str = "",
 ) -> OpenAIEndpoint:
     """Return a remote teacher as an endpoint's base model; it is closed when its block ends.
 
     Args:
         teacher: Where it is.
-        cache: Folder that keeps its answers.
+        cache: Folder that keeps its answers; each is asked afresh where empty.
         policy: How it is called.
         ledger: Counts tokens and cost, and holds the budget.
+        account: Under which it counts them; under the model's name there where empty.
 
     Raises:
         ConfigError: The variable that should hold the key is not set.
@@ -112,7 +114,9 @@ def open_server(
 
     server = Server(teacher.url, key_from(teacher.api_key_env, "teacher.api_key_env"))
     models = {BASE: teacher.model}
-    return OpenAIEndpoint(server, models, policy=policy, cache=cache, ledger=ledger)
+    return OpenAIEndpoint(
+        server, models, policy=policy, cache=cache, ledger=ledger, account=account
+    )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from evals import wire
 from evals.calls import Answer, Caller
 from evals.endpoint import Sampling
 from evals.errors import EndpointError
+from evals.ledger import Budget, Ledger, Price
 from evals.server import Server
 from evals.transport import CallError, CallPolicy
 
@@ -130,3 +131,15 @@ def test_requests_for_other_tokens_are_other_requests() -> None:
     ]
     assert len({request.digest for request in requests}) == 5
     assert requests[0].at_most.prompt_tokens == 2
+
+
+def test_two_callers_of_one_model_book_on_accounts_of_their_own(serve: Serve) -> None:
+    server = serve(told)
+    prices = {"cheap": Price(1.0, 1.0), "dear": Price(10.0, 10.0)}
+    ledger = Ledger(prices, Budget(max_usd=1.0))
+    for account, n in (("cheap", 2), ("dear", 3)):
+        caller = Caller([Server(server.url, KEY)], ledger=ledger, account=account)
+        assert len(ids_of(ask(caller, n))) == n
+    spent = ledger.spending()
+    assert spent.keys() == {"cheap", "dear"}
+    assert [spent[name].cost_usd for name in prices] == pytest.approx([8e-6, 120e-6])
