@@ -9,6 +9,7 @@ ImitateError
 │   ├── MissingExtraError  an optional dependency, with the command that installs it
 │   └── BudgetError      the budget of tokens or money is spent (evals.ledger)
 └── RunError             the run failed: exit code 1
+    ├── DriftError       a judge is not the one that was locked (evals.judges.anchors)
     └── EndpointError    a model server did not answer as it should
         └── CallError    one call failed for good (evals.transport)
 """

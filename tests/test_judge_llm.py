@@ -141,7 +141,7 @@ def test_failed_judgement_is_no_vote() -> None:
     [
         ([vote("p1", 0), vote("p1", 0)], "two judgements of one pair in one order: p1"),
         ([vote("p9", 0)], "no known pair and order: p9, 0"),
-        ([vote("p1", -1)], "no known pair and order: p1, -1"),
+        ([vote("p1", 2)], "no known pair and order: p1, 2"),
     ],
 )
 def test_votes_join_with_pairs(judgements: list[Judgement], message: str) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evals.estimates import Estimate, bootstrap_estimate, share_estimate
-from evals.judges.pairs import Pair, Votes, gather_votes
+from evals.judges.pairs import ALONE, Pair, Votes, gather_votes
 from evals.records import Judgement
 from evals.style.stylometry import has_list
 
@@ -53,18 +53,22 @@ class JudgeCard:
         judge: Its name.
         group: The stratum; empty for all pairs.
         n_pairs: Pairs that it was asked about.
-        n_judgements: Judgements it was asked for: two a pair, or one where one order was asked.
+        n_judgements: Judgements it was asked for: two a pair, or one of one order or of none.
         n_failed: Of them, those without a verdict.
         accuracy: Share of judgements that agree with a label that is no tie; a tie counts one half.
-        kappa: Agreement with the labels beyond chance, Cohen's, over judgements.
-        accuracy_if_steady: Accuracy on pairs where both orders gave one verdict.
+        kappa: Agreement with the labels beyond chance, Cohen's, over judgements; undefined where
+            all labels are the same.
+        accuracy_if_steady: Accuracy on pairs where no order changed the verdict.
         flips: Share of pairs, judged in both orders, on which the order changed who won.
         ties: Share of verdicts that are ties.
+        is_order_free: Whether it scored each answer alone, so that flips and `first` do not apply.
         first: How often what is shown first is preferred, over pairs with a verdict in both orders;
             one half without position bias.
         longer: Pull of the longer answer, in words.
         lists: Pull of the answer that alone has a list.
         own: Pull of the judge's own outputs; undefined where none are known.
+        fooled: Share of verdicts for the answer that is dressed up to fool, over pairs that have
+            one; ties are not for it. Undefined where there is none.
     """
 
     judge: str
@@ -77,10 +81,12 @@ class JudgeCard:
     accuracy_if_steady: Estimate
     flips: Estimate
     ties: Estimate
+    is_order_free: bool
     first: Estimate
     longer: Pull
     lists: Pull
     own: Pull
+    fooled: Estimate
 
 
 def make_card(
@@ -89,6 +95,7 @@ def make_card(
     judgements: Iterable[Judgement],
     *,
     author: str = "",
+    lure: str = "",
     group: str = "",
 ) -> JudgeCard:
     """Return how a judge did.
@@ -96,8 +103,9 @@ def make_card(
     Args:
         judge: Its name.
         pairs: What it was asked about, labelled or not.
-        judgements: What it said, each pair once an order at most.
+        judgements: What it said, each pair once an order at most, or once alone.
         author: The arm that is the judge itself, for self-preference.
+        lure: The arm whose answers are made to fool, of probes.
         group: Only pairs of this group; all where empty.
 
     Raises:
@@ -118,10 +126,12 @@ def make_card(
         accuracy_if_steady=_accuracy([one for one in votes if one.first == one.second]),
         flips=_by_pair(votes, lambda one: one.is_flip),
         ties=_by_vote(votes, lambda _, vote: float(vote == 0.5)),
+        is_order_free=bool(judged) and all(one.order == ALONE for one in judged),
         first=_first(votes),
         longer=_pull(votes, lambda _, answer: len(answer.split())),
         lists=_pull(votes, lambda _, answer: has_list(answer)),
         own=_pull(votes, lambda arm, _: bool(author) and arm == author),
+        fooled=_fooled(votes, lure),
     )
 
 
@@ -152,6 +162,8 @@ def _kappa(votes: Sequence[Votes]) -> Estimate:
     rows = [(one.pair, vote) for one in votes if one.pair.label is not None for vote in one.said]
     verdicts = np.array([vote for _, vote in rows])
     labels = np.array([_label(pair) for pair, _ in rows])
+    if len(set(labels.tolist())) < 2:  # labels that never change leave nothing to agree on
+        return Estimate(math.nan, math.nan, math.nan, len(rows))
     return bootstrap_estimate(
         lambda chosen: cohen_kappa(verdicts[chosen], labels[chosen]),
         [pair.cluster for pair, _ in rows],
@@ -183,6 +195,11 @@ def _pull(votes: Sequence[Votes], trait: Callable[[str, str], int]) -> Pull:
         _by_vote(chosen, towards),
         share_estimate(labels, [one.pair.cluster for one in labelled]),
     )
+
+
+def _fooled(votes: Sequence[Votes], lure: str) -> Estimate:
+    lured = [one for one in votes if lure and lure in (one.pair.arm, one.pair.against)]
+    return _by_vote(lured, lambda pair, vote: float(vote == float(pair.arm == lure)))
 
 
 def _by_vote(votes: Sequence[Votes], value: Callable[[Pair, float], float]) -> Estimate:

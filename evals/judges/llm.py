@@ -19,7 +19,7 @@ from evals.judges.rubric import Rubric
 from evals.judges.verdicts import Winner, read_verdict
 from evals.records import Judgement
 
-__all__ = ["REFUSED", "UNREADABLE", "JudgeModel", "judge_pairs"]
+__all__ = ["REFUSED", "UNREADABLE", "JudgeModel", "is_answered", "judge_pairs"]
 
 UNREADABLE = "no verdict can be read in the reply"
 REFUSED = "the judge refused"
@@ -70,6 +70,12 @@ def judge_pairs(
     sampling = Sampling(judge.max_tokens, json_schema=judge.rubric.schema)
     replies = judge.endpoint.generate(judge.model, prompts, sampling, progress=progress)
     return [_judgement(judge, *one, reply) for one, reply in zip(shown, replies, strict=True)]
+
+
+def is_answered(judgement: Judgement) -> bool:
+    """Return whether the judge said something, if no verdict: asked again it would say the same."""
+    error = judgement.error
+    return not error or error == REFUSED or error.startswith(UNREADABLE)
 
 
 def _judgement(judge: JudgeModel, pair: Pair, order: Order, reply: Generation) -> Judgement:

@@ -14,7 +14,7 @@ from enum import IntEnum
 from evals.errors import RecordError
 from evals.records import Judgement
 
-__all__ = ["Order", "Pair", "Votes", "gather_votes"]
+__all__ = ["ALONE", "Order", "Pair", "Votes", "gather_votes"]
 
 
 class Order(IntEnum):
@@ -22,6 +22,10 @@ class Order(IntEnum):
 
     FIRST = 0
     SECOND = 1
+
+
+ALONE = -1
+"""The `Judgement.order` of a judge that scores each answer alone, and so knows no order."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,17 +66,20 @@ class Pair:
 class Votes:
     """What a judge said of a pair, by the order in which it saw the answers; None where nothing.
 
-    A vote is the preference for the pair's `arm`: 1, 0, or 0.5 for a tie.
+    A vote is the preference for the pair's `arm`: 1, 0, or 0.5 for a tie. `alone` is the vote of a
+    judge that scores each answer alone.
     """
 
     pair: Pair
     first: float | None
     second: float | None
+    alone: float | None = None
 
     @property
     def said(self) -> tuple[float, ...]:
         """The votes that there are."""
-        return tuple(vote for vote in (self.first, self.second) if vote is not None)
+        votes = (self.first, self.second, self.alone)
+        return tuple(vote for vote in votes if vote is not None)
 
     @property
     def is_flip(self) -> bool | None:
@@ -91,12 +98,13 @@ def gather_votes(pairs: Sequence[Pair], judgements: Iterable[Judgement]) -> list
     by_id = {pair.pair_id: pair for pair in pairs}
     if len(by_id) < len(pairs):
         raise RecordError(f"{len(pairs) - len(by_id)} pairs have an id that another has too")
+    orders = (*Order, ALONE)
     found: dict[tuple[str, int], float | None] = {}
     for one in judgements:
         key = one.item_id, one.order
-        if one.item_id not in by_id or one.order not in tuple(Order):
+        if one.item_id not in by_id or one.order not in orders:
             raise RecordError(f"a judgement of no known pair and order: {one.item_id}, {one.order}")
         if key in found:
             raise RecordError(f"two judgements of one pair in one order: {one.item_id}")
         found[key] = None if one.error else one.value
-    return [Votes(pair, *(found.get((pair.pair_id, order)) for order in Order)) for pair in pairs]
+    return [Votes(pair, *(found.get((pair.pair_id, order)) for order in orders)) for pair in pairs]

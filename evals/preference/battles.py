@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evals.errors import RecordError
-from evals.judges.pairs import Order, Pair, gather_votes
+from evals.judges.pairs import ALONE, Order, Pair, gather_votes
 from evals.records import Judgement
 from evals.style.stylometry import count_list_items
 
@@ -34,6 +34,8 @@ IntArray = NDArray[np.int64]
 
 LENGTH = "length"
 FEATURES = (LENGTH, "lists", "headers", "bold")
+
+_PLACES = {Order.FIRST: 1.0, Order.SECOND: -1.0, ALONE: 0.0}
 
 _HEADER = re.compile(r"^\s{0,3}#{1,6}\s+\S", re.MULTILINE)
 _BOLD = re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__")
@@ -48,7 +50,7 @@ class Battles:
         one: (N,) index of the arm that a row's preference is for.
         other: (N,) index of the arm that it met.
         preference: (N,) 1 where `one` was preferred, 0 the other, 0.5 a tie.
-        place: (N,) 1 where `one` was shown first, -1 second.
+        place: (N,) 1 where `one` was shown first, -1 second, 0 where each was shown alone.
         style: (N, K) how much more of each feature `one` has, in standard deviations.
         clusters: (N,) unit of randomisation.
     """
@@ -96,7 +98,7 @@ def gather_battles(pairs: Sequence[Pair], judgements: Iterable[Judgement]) -> Ba
     rows = [
         (votes.pair, order, vote)
         for votes in gather_votes(pairs, judgements)
-        for order, vote in zip(Order, (votes.first, votes.second), strict=True)
+        for order, vote in zip(_PLACES, (votes.first, votes.second, votes.alone), strict=True)
         if vote is not None
     ]
     if not rows:
@@ -111,7 +113,7 @@ def gather_battles(pairs: Sequence[Pair], judgements: Iterable[Judgement]) -> Ba
         one=np.array([index[pair.arm] for pair, _, _ in rows], dtype=np.int64),
         other=np.array([index[pair.against] for pair, _, _ in rows], dtype=np.int64),
         preference=np.array([vote for _, _, vote in rows]),
-        place=np.array([1.0 if order is Order.FIRST else -1.0 for _, order, _ in rows]),
+        place=np.array([_PLACES[order] for _, order, _ in rows]),
         style=style / np.where(spread > 0, spread, 1.0),
         clusters=tuple(pair.cluster for pair, _, _ in rows),
     )
