@@ -193,6 +193,9 @@ def _add_judge_card(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_config(card, nargs="?")
     card.add_argument("--schema", action="store_true", help="print the JSON schema of configs")
     card.add_argument("--quiet", action="store_true", help="no progress bars")
+    card.add_argument(
+        "--relock", action="store_true", help="accept judges as they are now: lock anchors anew"
+    )
     card.set_defaults(command=_judge_card)
 
 
@@ -387,7 +390,11 @@ def _judge_card(arguments: argparse.Namespace) -> int:
     from imitate.commands import judge_card
 
     return judge_card(
-        arguments.config, arguments.overrides, runs=arguments.runs, quiet=arguments.quiet
+        arguments.config,
+        arguments.overrides,
+        runs=arguments.runs,
+        quiet=arguments.quiet,
+        relock=arguments.relock,
     )
 
 

@@ -194,7 +194,9 @@ def distill(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: b
     return 0
 
 
-def judge_card(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: bool) -> int:
+def judge_card(
+    config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: bool, relock: bool
+) -> int:
     """Hold judges against labels, write their card into the job's folder and print it."""
     from imitate.judging import run_card_job
 
@@ -203,7 +205,7 @@ def judge_card(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet
     command = shell_command("judge-card", config_path, overrides)
     _refuse_run(folder)
     with _claimed(folder):
-        judged = run_card_job(job, folder, command=command, quiet=quiet)
+        judged = run_card_job(job, folder, command=command, quiet=quiet, relock=relock)
     print(judged.table)
     print(json.dumps({"run": str(folder), "card": str(judged.path)}))
     return 0

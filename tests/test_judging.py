@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import random
@@ -15,73 +14,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from fakeserver import KEY, Body, FakeServer, Reply, Serve, answer, refusing
+from cardjobs import (
+    asked,
+    card_in,
+    judgements_in,
+    prefers_good,
+    rows_of,
+    run,
+    write_job,
+    write_rows,
+)
+from fakeserver import KEY, Body, Reply, Serve, answer, refusing
 
 from evals.errors import ConfigError
-from evals.records import Judgement, read_records
-from imitate.cli import main
 from imitate.configfile import card_job_schema, load_card_job
 
 ROOT = Path(__file__).resolve().parent.parent
-
-Rows = list[dict[str, str]]
-
-
-def rows_of(n: int) -> Rows:
-    """Pairs whose better answer says "good"; every third is labelled the other way round."""
-    return [
-        {
-            "prompt": f"Question {number}?",
-            "answer": f"good {number}" if number % 2 else f"bad {number}",
-            "other": f"bad {number}" if number % 2 else f"good {number}",
-            "label": ["other", "answer"][(number % 2) ^ (number % 3 == 0)],
-            "subset": "even" if number % 2 == 0 else "odd",
-        }
-        for number in range(1, n + 1)
-    ]
-
-
-def write_rows(folder: Path, rows: Rows) -> Path:
-    path = folder / "pairs.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def write_job(folder: Path, judges: dict[str, Any], **parts: Any) -> Path:
-    pairs = {"kind": "file", "path": str(folder / "pairs.csv"), "label_column": "label"}
-    pairs |= parts.pop("pairs", {})
-    calls = {"max_in_flight": 8, "max_retries": 4}
-    job = {"name": "job", "pairs": pairs, "judges": judges, "calls": calls} | parts
-    path = folder / "job.yaml"
-    path.write_text(yaml.safe_dump(job, sort_keys=False), encoding="utf-8")
-    return path
-
-
-def asked(server: FakeServer, **parts: Any) -> dict[str, Any]:
-    return {"kind": "endpoint", "url": server.url, "model": "gpt", "api_key_env": "KEY"} | parts
-
-
-def run(folder: Path, *more: str) -> int:
-    arguments = ["judge-card", str(folder / "job.yaml"), "--runs", str(folder / "runs"), "--quiet"]
-    return main([*arguments, *more])
-
-
-def card_in(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "runs" / "job" / "card.json").read_text(encoding="utf-8"))
-
-
-def judgements_in(folder: Path) -> list[Judgement]:
-    return read_records(folder / "runs" / "job" / "judgements.parquet", Judgement)
-
-
-def prefers_good(body: Body, _: int = 0) -> Reply:
-    shown = body["messages"][1]["content"]
-    winner = "A" if shown.index("good") < shown.index("bad") else "B"
-    return answer(json.dumps({"reason": "so", "winner": winner}), role="assistant")
 
 
 @pytest.fixture(autouse=True)
@@ -166,62 +114,6 @@ def test_one_recorded_order_leaves_position_open(tmp_path: Path) -> None:
     assert card["first"]["value"] is None
     assert card["flips"]["value"] is None
     assert card["accuracy"]["value"] == 0.5
-
-
-# --- published tables -----------------------------------------------------------------------------
-
-PUBLISHED = {
-    "gpt-4": {"Natural": 93.5, "Neighbor": 64.2, "GPTInst": 76.6, "GPTOut": 76.6, "Manual": 75.0},
-    "chatgpt": {"Natural": 79.0, "Neighbor": 17.9, "GPTInst": 29.3, "GPTOut": 43.6, "Manual": 37.0},
-}
-"""Accuracy of the vanilla prompt without rules. Source: LLMBar, arXiv 2310.07641, table 5."""
-
-
-def test_recorded_verdicts_give_the_published_table(tmp_path: Path) -> None:
-    folder = Path(os.environ.get("IMITATE_DATA") or "no such folder") / "llmbar"
-    if not folder.exists():
-        pytest.skip("llmbar is not in IMITATE_DATA")
-    pairs = {"kind": "llmbar", "path": str(folder), "label_column": None}
-    names = {"gpt-4": "GPT-4", "chatgpt": "ChatGPT"}
-    judges = {name: {"kind": "recorded", "evaluator": of} for name, of in names.items()}
-    write_job(tmp_path, judges, pairs=pairs)
-    job = yaml.safe_load((tmp_path / "job.yaml").read_text())
-    del job["pairs"]["label_column"]
-    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
-    assert run(tmp_path) == 0
-    found = {(c["judge"], c["group"]): c["accuracy"] for c in card_in(tmp_path)["cards"]}
-    for judge, by_subset in PUBLISHED.items():
-        for subset, accuracy in by_subset.items():
-            assert round(100 * found[judge, subset]["value"], 1) == accuracy, (judge, subset)
-    assert found["gpt-4", ""]["n"] == 838
-
-
-def write_llmbar(folder: Path) -> None:
-    """Write two pairs in LLMBar's layout, with a judge that flips on the second."""
-    natural = folder / "LLMBar" / "Natural"
-    verdicts = natural / "evaluators" / "Some-Judge" / "Vanilla_NoRules"
-    verdicts.mkdir(parents=True)
-    rows = [
-        {"input": f"Do {n}.", "output_1": "done", "output_2": "no", "label": "1"} for n in (1, 2)
-    ]
-    said = [("1", "1"), ("1", "2")]
-    results = [
-        row | {"results": [{"swap = False": {"winner": a}, "swap = True": {"winner": b}}]}
-        for row, (a, b) in zip(rows, said, strict=True)
-    ]
-    (natural / "dataset.json").write_text(json.dumps(rows))
-    (verdicts / "result.json").write_text(json.dumps(results))
-
-
-def test_llmbar_is_read_in_its_authors_layout(tmp_path: Path) -> None:
-    write_llmbar(tmp_path)
-    pairs = {"kind": "llmbar", "path": str(tmp_path), "subsets": ["Natural"]}
-    job = {"name": "job", "pairs": pairs}
-    job["judges"] = {"old": {"kind": "recorded", "evaluator": "Some-Judge"}}
-    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
-    assert run(tmp_path) == 0
-    card = card_in(tmp_path)["cards"][0]
-    assert (card["accuracy"]["value"], card["flips"]["value"]) == (0.75, 0.5)
 
 
 # --- faults ---------------------------------------------------------------------------------------
@@ -318,6 +210,23 @@ def test_budget_stops_before_it_is_passed(
     assert len(server.requests) == 20
 
 
+def test_two_judges_of_one_model_are_paid_apart(serve: Serve, tmp_path: Path) -> None:
+    """One model at two prices, under two rubrics: each has its own tokens and its own bill."""
+    write_rows(tmp_path, rows_of(10))
+    server = serve(prefers_good)
+    prices = {
+        name: {"input_usd_per_million": dear, "output_usd_per_million": dear}
+        for name, dear in (("cheap", 1.0), ("dear", 10.0))
+    }
+    judges = {name: asked(server, price=price) for name, price in prices.items()}
+    judges["dear"] |= {"rubric": "style"}
+    write_job(tmp_path, judges, budget={"max_usd": 1.0})
+    assert run(tmp_path) == 0
+    told = card_in(tmp_path)["judges"]
+    assert [told[name]["answered"] for name in prices] == [20, 20]
+    assert [told[name]["cost_usd_per_1000"] for name in prices] == pytest.approx([0.015, 0.15])
+
+
 def test_key_is_in_no_file(serve: Serve, tmp_path: Path) -> None:
     write_rows(tmp_path, rows_of(4))
     write_job(tmp_path, {"mine": asked(serve(prefers_good))})
@@ -342,16 +251,6 @@ def test_unusable_table_is_told(
     write_job(tmp_path, {"old": {"kind": "recorded", "verdict_column": "label"}}, pairs=pairs)
     assert run(tmp_path) == 2
     assert message in capsys.readouterr().err
-
-
-def test_missing_llmbar_says_where_it_is_from(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    judges = {"old": {"kind": "recorded", "evaluator": "GPT-4"}}
-    job = {"name": "job", "pairs": {"kind": "llmbar", "path": str(tmp_path)}, "judges": judges}
-    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
-    assert run(tmp_path) == 2
-    assert "github.com/princeton-nlp/LLMBar" in capsys.readouterr().err
 
 
 RUNNING = {"backend": "endpoint", "endpoint": {"urls": ["http://127.0.0.1:1/v1"]}}
@@ -383,7 +282,8 @@ def test_parts_that_do_not_agree_are_refused(
     assert message in str(caught.value)
 
 
-def test_the_published_schema_is_the_current_one_and_the_example_fits() -> None:
+def test_the_published_schema_is_the_current_one_and_the_examples_fit() -> None:
     published = (ROOT / "configs" / "judge-card.schema.json").read_text(encoding="utf-8")
     assert json.loads(published) == json.loads(card_job_schema())
     assert load_card_job(ROOT / "configs" / "judge-card.yaml").name == "llmbar"
+    assert load_card_job(ROOT / "configs" / "judge-probes.yaml").name == "judge-probes"

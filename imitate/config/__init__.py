@@ -25,14 +25,13 @@ from imitate.config.distilling import (
     SeedPrompts,
 )
 from imitate.config.judging import (
+    AnchorsConfig,
+    DiscriminatorJudge,
     EndpointJudge,
-    FilePairs,
     JudgeCardJob,
-    LlmBarPairs,
     ModelJudge,
-    MtBenchPairs,
     RecordedJudge,
-    VerdictWords,
+    VoiceTexts,
 )
 from imitate.config.models import (
     BaseConfig,
@@ -50,6 +49,15 @@ from imitate.config.models import (
     TrainConfig,
     VllmConfig,
 )
+from imitate.config.pairs import (
+    FilePairs,
+    FileProbeItems,
+    LabProbeItems,
+    LlmBarPairs,
+    MtBenchPairs,
+    ProbePairs,
+    VerdictWords,
+)
 from imitate.config.preferring import PreferenceConfig, Review, ReviewsJudge
 from imitate.config.section import Section
 from imitate.config.tasks import (
@@ -66,10 +74,12 @@ from imitate.config.whole import Config
 
 __all__ = [
     "AnalysisConfig",
+    "AnchorsConfig",
     "BaseConfig",
     "Config",
     "ControlName",
     "DataConfig",
+    "DiscriminatorJudge",
     "DistillConfig",
     "DistillJob",
     "DocumentsSource",
@@ -77,6 +87,7 @@ __all__ = [
     "EndpointTeacher",
     "FileItems",
     "FilePairs",
+    "FileProbeItems",
     "FilePrompts",
     "FileSource",
     "HubPrompts",
@@ -86,6 +97,7 @@ __all__ = [
     "JudgeCardJob",
     "LabConfig",
     "LabItems",
+    "LabProbeItems",
     "LabSource",
     "LlmBarPairs",
     "LmEvalItems",
@@ -97,6 +109,7 @@ __all__ = [
     "OracleTeacher",
     "OutputsTeacher",
     "PreferenceConfig",
+    "ProbePairs",
     "PublishedTeacher",
     "RecordedImitator",
     "RecordedJudge",
@@ -114,4 +127,5 @@ __all__ = [
     "TrainConfig",
     "VerdictWords",
     "VllmConfig",
+    "VoiceTexts",
 ]

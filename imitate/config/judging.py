@@ -9,99 +9,20 @@ from pydantic import Field, model_validator
 
 from imitate.config.distilling import BudgetConfig, CallsConfig, PriceConfig
 from imitate.config.models import ServeConfig
-from imitate.config.section import Name, PositiveInt, Section
+from imitate.config.pairs import FilePairs, Pairs
+from imitate.config.section import Name, PositiveInt, Section, Share
 from imitate.config.tasks import LabConfig
 
 __all__ = [
+    "AnchorsConfig",
+    "DiscriminatorJudge",
     "EndpointJudge",
-    "FilePairs",
     "Judge",
     "JudgeCardJob",
-    "LlmBarPairs",
     "ModelJudge",
-    "MtBenchPairs",
-    "Pairs",
     "RecordedJudge",
-    "VerdictWords",
+    "VoiceTexts",
 ]
-
-LlmBarSubset = Literal["Natural", "Neighbor", "GPTInst", "GPTOut", "Manual"]
-
-
-class LlmBarPairs(Section):
-    """LLMBar: an objective label on every pair, four of five subsets with style the wrong way.
-
-    Source: Zeng et al. 2023, arXiv 2310.07641; github.com/princeton-nlp/LLMBar, `Dataset/`.
-    """
-
-    kind: Literal["llmbar"]
-    path: Path
-    """Folder that holds `LLMBar/`; a relative path starts at the working directory."""
-    subsets: Annotated[list[LlmBarSubset], Field(min_length=1)] = [
-        "Natural",
-        "Neighbor",
-        "GPTInst",
-        "GPTOut",
-        "Manual",
-    ]
-    """Which subsets."""
-
-
-class MtBenchPairs(Section):
-    """The 200 pairs of MT-bench on which most human experts agreed, as LLMBar processed them.
-
-    Source: Zheng et al. 2023, arXiv 2306.05685.
-    """
-
-    kind: Literal["mt-bench"]
-    path: Path
-    """Folder that holds `Processed/MT-Bench/`; a relative path starts at the working directory."""
-
-
-class VerdictWords(Section):
-    """How a table says which answer is better."""
-
-    answer: list[str] = ["answer", "first", "1", "a", "model_a"]
-    """Words for the answer in `answer_column`; upper and lower case are the same."""
-    other: list[str] = ["other", "second", "2", "b", "model_b"]
-    """Words for the answer in `other_column`."""
-    tie: list[str] = ["tie", "both", "neither", "equal"]
-    """Words for neither."""
-
-
-class FilePairs(Section):
-    """A local JSONL, JSON, CSV or Parquet file with one pair a row, gzipped or not."""
-
-    kind: Literal["file"]
-    path: Path
-    """The file; a relative path starts at the working directory."""
-    prompt_column: str = "prompt"
-    """Column with the request."""
-    answer_column: str = "answer"
-    """Column with one answer."""
-    other_column: str = "other"
-    """Column with the other."""
-    label_column: str | None = None
-    """Column that says which is better; an empty value is no label."""
-    arm_column: str | None = None
-    """Column with who wrote the one; `answer` where empty."""
-    against_column: str | None = None
-    """Column with who wrote the other; `other` where empty."""
-    id_column: str | None = None
-    """Column with an id of the pair; its number where empty."""
-    cluster_column: str | None = None
-    """Column with the unit of randomisation; the request where empty."""
-    group_column: str | None = None
-    """Column with a stratum that gets a card of its own."""
-    reference_column: str | None = None
-    """Column with a right answer, for the rubric `facts`."""
-    words: VerdictWords = VerdictWords()
-    """How labels and recorded verdicts are written."""
-    rows: PositiveInt | None = None
-    """Pairs to take, the first ones; all where empty."""
-
-
-Pairs = Annotated[LlmBarPairs | MtBenchPairs | FilePairs, Field(discriminator="kind")]
 
 
 class RecordedJudge(Section):
@@ -154,7 +75,57 @@ class ModelJudge(AskedJudge):
     kind: Literal["model"]
 
 
-Judge = Annotated[RecordedJudge | EndpointJudge | ModelJudge, Field(discriminator="kind")]
+class VoiceTexts(Section):
+    """What teacher and base wrote to the same prompts: columns of one file, or of two."""
+
+    path: Path
+    """The file with the teacher's texts; a relative path starts at the working directory."""
+    teacher_column: str
+    """Column with what the teacher wrote."""
+    base_path: Path | None = None
+    """The file with the base's texts; `path` where empty."""
+    base_column: str
+    """Column with what the base wrote."""
+    join_column: str | None = None
+    """Of two files: column, in both, whose values say which rows belong together."""
+    prompt_column: str | None = None
+    """Column of `path` with the prompt; `join_column` or the row's number stands in where empty."""
+    rows: PositiveInt | None = None
+    """Rows of `path` to take, the first ones; all where empty."""
+
+    @model_validator(mode="after")
+    def _files_agree(self) -> VoiceTexts:
+        if (self.base_path is None) is not (self.join_column is None):
+            raise ValueError("`base_path` and `join_column` go together")
+        return self
+
+
+class DiscriminatorJudge(Section):
+    """The style discriminator: prefers the answer that sounds more like the teacher."""
+
+    kind: Literal["discriminator"]
+    fitted_on: VoiceTexts
+    """Whose voice it knows."""
+
+
+Judge = Annotated[
+    RecordedJudge | EndpointJudge | ModelJudge | DiscriminatorJudge, Field(discriminator="kind")
+]
+
+
+class AnchorsConfig(Section):
+    """Pairs on which asked judges are asked afresh by every run of the job, and held to a lock."""
+
+    n: PositiveInt = 20
+    """Anchor pairs, each judged in both orders."""
+    seed: int = 0
+    """Seed of their draw."""
+    pairs: FilePairs | None = None
+    """What they are drawn from; the job's own pairs where empty."""
+    path: Path | None = None
+    """File with the locked verdicts; `anchors.json` in the job's folder where empty."""
+    max_drift: Share = 0.1
+    """Largest share of their verdicts that may have changed since they were locked."""
 
 
 class JudgeCardJob(Section):
@@ -170,6 +141,8 @@ class JudgeCardJob(Section):
     """How servers are called."""
     budget: BudgetConfig = BudgetConfig()
     """What all runs of the job together may spend."""
+    anchors: AnchorsConfig | None = None
+    """How asked judges are held to what they said at first; not at all where empty."""
     shard_pairs: PositiveInt = 64
     """Pairs that are judged at a time and then kept."""
     lab: LabConfig = LabConfig()
@@ -179,7 +152,7 @@ class JudgeCardJob(Section):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> JudgeCardJob:
-        problems = [
+        problems = _anchor_faults(self) + [
             f"`judges.{name}`: {problem}"
             for name, judge in self.judges.items()
             for problem in _faults(judge, self)
@@ -189,17 +162,33 @@ class JudgeCardJob(Section):
         return self
 
 
-def _faults(judge: RecordedJudge | EndpointJudge | ModelJudge, job: JudgeCardJob) -> list[str]:
-    if isinstance(judge, EndpointJudge):
-        needs_price = job.budget.max_usd is not None and judge.price is None
-        return ["`budget.max_usd` needs its `price`"] if needs_price else []
-    if isinstance(judge, ModelJudge):
-        is_running = job.serve.backend == "endpoint"
-        return ["a server that runs already is a judge of `kind: endpoint`"] if is_running else []
+def _anchor_faults(job: JudgeCardJob) -> list[str]:
+    is_asked = any(isinstance(judge, AskedJudge) for judge in job.judges.values())
+    return [] if is_asked or not job.anchors else ["`anchors` are for asked judges: there is none"]
+
+
+def _faults(
+    judge: RecordedJudge | EndpointJudge | ModelJudge | DiscriminatorJudge, job: JudgeCardJob
+) -> list[str]:
+    match judge:
+        case RecordedJudge():
+            return _recorded_faults(judge, job)
+        case EndpointJudge():
+            needs_price = job.budget.max_usd is not None and judge.price is None
+            return ["`budget.max_usd` needs its `price`"] if needs_price else []
+        case ModelJudge():
+            is_running = job.serve.backend == "endpoint"
+            wrong = "a server that runs already is a judge of `kind: endpoint`"
+            return [wrong] if is_running else []
+        case DiscriminatorJudge():
+            return []
+
+
+def _recorded_faults(judge: RecordedJudge, job: JudgeCardJob) -> list[str]:
     match job.pairs.kind:
         case "llmbar":
             return [] if judge.evaluator else ["recorded verdicts on LLMBar need `evaluator`"]
-        case "mt-bench":
+        case "mt-bench" | "probes":
             return ["no verdicts are recorded with these pairs"]
         case "file":
             return [] if judge.verdict_column else ["recorded verdicts need `verdict_column`"]

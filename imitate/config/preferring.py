@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from imitate.config.distilling import BudgetConfig, CallsConfig
-from imitate.config.judging import EndpointJudge, ModelJudge, VerdictWords
+from imitate.config.judging import EndpointJudge, ModelJudge
+from imitate.config.pairs import VerdictWords
 from imitate.config.section import Name, PositiveInt, Section
 
 __all__ = ["PreferenceConfig", "Review", "ReviewsJudge", "RunJudge"]

@@ -1,32 +1,38 @@
 """A judge that is asked, a shard of pairs at a time -> judgements, kept as they come.
 
 A shard in which every call was answered is kept whole and never asked again. Within a shard a
-server's answers are kept one by one, so whoever is killed pays for nothing twice.
+server's answers are kept one by one, so whoever is killed pays for nothing twice. Anchors alone are
+asked afresh by every run, and what is kept stands under the lock that they vouch for.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from evals.endpoint import BASE, Endpoint, Progress
 from evals.generate import shards
-from evals.judges.llm import REFUSED, UNREADABLE, JudgeModel, judge_pairs
+from evals.judges.llm import JudgeModel, is_answered, judge_pairs
 from evals.judges.pairs import Pair
 from evals.judges.rubric import Rubric, read_rubric
 from evals.ledger import Ledger
 from evals.records import Judgement, read_records, write_records
 from evals.transport import CallPolicy
 from imitate.config import EndpointJudge, EndpointTeacher, JudgeCardJob, ModelJudge, ModelTeacher
+from imitate.judging.anchoring import Anchored, Anchors, hold_to_anchors
 from imitate.models import resolve_model
 from imitate.serve import open_server, open_teacher
 
-__all__ = ["ask_judge", "describe_judge", "rubric_of"]
+__all__ = ["ask_judge", "describe_judge"]
+
+Opener = Callable[[Path | None], Endpoint]
+"""Folder for answers, None where none are kept -> the judge's endpoint."""
 
 
 def ask_judge(
@@ -36,9 +42,10 @@ def ask_judge(
     folder: Path,
     ledger: Ledger,
     *,
+    anchors: Anchors | None = None,
     progress: Progress,
-) -> list[Judgement]:
-    """Return what a judge says of all pairs, in both orders.
+) -> tuple[list[Judgement], Anchored | None]:
+    """Return what a judge says of all pairs, in both orders, and what its anchors said before.
 
     Args:
         name: The judge's name in the job.
@@ -46,50 +53,48 @@ def ask_judge(
         pairs: What is judged.
         folder: The job's folder.
         ledger: Counts tokens and cost, and holds the budget.
+        anchors: What the judge is held to before it is asked anything else.
         progress: Called with the number of replies that came or were there already.
 
     Raises:
         BudgetError: The next request could exceed the budget.
+        DriftError: The judge is not the one that was locked.
         EndpointError: The server is not there, or not any more.
-        UserError: The judge, its key or its rubric cannot be used.
+        UserError: The judge, its key, its rubric or its lock cannot be used.
     """
     judge = job.judges[name]
     assert isinstance(judge, EndpointJudge | ModelJudge), name
-    rubric = rubric_of(judge)
-    kept = folder / "judgements" / name
-    kept.mkdir(parents=True, exist_ok=True)
-    parts = list(shards(pairs, job.shard_pairs))
-    paths = [kept / f"{_digest([describe_judge(judge, job), _as_json(p)])}.parquet" for p in parts]
-    for part, path in zip(parts, paths, strict=True):
-        if path.exists():
-            progress(2 * len(part))
-    if all(path.exists() for path in paths):
-        return [one for path in paths for one in read_records(path, Judgement)]
-    found: list[Judgement] = []
-    with _open(judge, job, folder, ledger) as endpoint:
-        model = JudgeModel(name, endpoint, BASE, rubric, judge.max_tokens)
-        for part, path in zip(parts, paths, strict=True):
-            found += _judge_shard(model, part, path, progress)
-    return found
+    rubric, described = _rubric_of(judge), describe_judge(judge, job)
+    with _opener(name, job, folder, ledger) as open_judge:
 
+        def model(cache: Path | None) -> JudgeModel:
+            return JudgeModel(name, open_judge(cache), BASE, rubric, judge.max_tokens)
 
-def rubric_of(judge: EndpointJudge | ModelJudge) -> Rubric:
-    """Return what a judge is told.
+        def ask(drawn: Sequence[Pair]) -> list[Judgement]:
+            return judge_pairs(model(None), drawn, progress=progress)
 
-    Raises:
-        DataError: There is no such rubric, or it lacks a part.
-    """
-    return read_rubric(judge.rubric, gives_reason=judge.gives_reason)
+        anchored = hold_to_anchors(anchors, name, described, ask) if anchors else None
+        # kept verdicts stand under the lock that vouches for them
+        lock = [anchored.lock_id] if anchored else []
+        parts = _parts(pairs, job.shard_pairs, folder / "judgements" / name, [described, *lock])
+        place = [judge.url] if isinstance(judge, EndpointJudge) else []
+        cache = folder / "answers" / _digest([*place, *lock])
+        return _judge_parts(parts, lambda: model(cache), progress), anchored
 
 
 def describe_judge(judge: EndpointJudge | ModelJudge, job: JudgeCardJob) -> dict[str, Any]:
-    """Return what locks a judge: the model, where it runs, and all that it is told; no key."""
+    """Return what locks a judge: the model, where it runs, and all that it is told; no key.
+
+    Raises:
+        DataError: There is no such rubric, or it lacks a part.
+        ModelError: There is no such model here.
+    """
     if isinstance(judge, EndpointJudge):
         who: dict[str, Any] = {"host": judge.url.partition("://")[2].partition("/")[0]}
     else:
         identity = resolve_model(judge.model, job.lab).identity
         who = {"identity": identity, "serve": job.serve.deciding}
-    rubric = rubric_of(judge)
+    rubric = _rubric_of(judge)
     return who | {
         "model": judge.model,
         "rubric": rubric.name,
@@ -98,40 +103,74 @@ def describe_judge(judge: EndpointJudge | ModelJudge, job: JudgeCardJob) -> dict
     }
 
 
+def _rubric_of(judge: EndpointJudge | ModelJudge) -> Rubric:
+    return read_rubric(judge.rubric, gives_reason=judge.gives_reason)
+
+
+def _parts(
+    pairs: Sequence[Pair], n: int, kept: Path, deciding: Sequence[Any]
+) -> list[tuple[Path, list[Pair]]]:
+    """Return the shards, each with the file that keeps it."""
+    kept.mkdir(parents=True, exist_ok=True)
+    return [
+        (kept / f"{_digest([*deciding, _as_json(part)])}.parquet", list(part))
+        for part in shards(pairs, n)
+    ]
+
+
+def _judge_parts(
+    parts: Sequence[tuple[Path, list[Pair]]],
+    open_model: Callable[[], JudgeModel],
+    progress: Progress,
+) -> list[Judgement]:
+    for path, part in parts:
+        if path.exists():
+            progress(2 * len(part))
+    if all(path.exists() for path, _ in parts):
+        return [one for path, _ in parts for one in read_records(path, Judgement)]
+    model = open_model()
+    return [one for path, part in parts for one in _judge_shard(model, part, path, progress)]
+
+
 def _judge_shard(
     model: JudgeModel, pairs: Sequence[Pair], path: Path, progress: Progress
 ) -> list[Judgement]:
     if path.exists():
         return read_records(path, Judgement)
     found = judge_pairs(model, pairs, progress=progress)
-    if all(not one.error or _is_answered(one) for one in found):
+    if all(is_answered(one) for one in found):
         partial = path.with_suffix(".partial")
         write_records(partial, found, Judgement)
         partial.replace(path)
     return found
 
 
-def _is_answered(failed: Judgement) -> bool:
-    """Whether the judge said something, if no verdict: asked again it would say the same."""
-    return failed.error == REFUSED or failed.error.startswith(UNREADABLE)
-
-
 @contextmanager
-def _open(
-    judge: EndpointJudge | ModelJudge, job: JudgeCardJob, folder: Path, ledger: Ledger
-) -> Iterator[Endpoint]:
-    if isinstance(judge, ModelJudge):
-        served = ModelTeacher(kind="model", model=judge.model)
-        with open_teacher(served, job.serve, job.lab, logs=folder / "logs") as endpoint:
-            yield endpoint
-        return
-    remote = EndpointTeacher(
-        kind="endpoint", url=judge.url, model=judge.model, api_key_env=judge.api_key_env
-    )
-    cache = folder / "answers" / _digest([judge.url])
-    policy = CallPolicy(**job.calls.model_dump())
-    with open_server(remote, cache=cache, policy=policy, ledger=ledger) as server:
-        yield server
+def _opener(name: str, job: JudgeCardJob, folder: Path, ledger: Ledger) -> Iterator[Opener]:
+    """Yield what opens a judge; what it opened is closed in the end.
+
+    A model that runs here is loaded when it is first needed, and once.
+    """
+    judge = job.judges[name]
+    with ExitStack() as stack:
+
+        def connect(cache: Path | None) -> Endpoint:
+            assert isinstance(judge, EndpointJudge), name
+            remote = EndpointTeacher(
+                kind="endpoint", url=judge.url, model=judge.model, api_key_env=judge.api_key_env
+            )
+            policy = CallPolicy(**job.calls.model_dump())
+            server = open_server(remote, cache=cache, policy=policy, ledger=ledger, account=name)
+            return stack.enter_context(server)
+
+        @functools.cache
+        def load() -> Endpoint:
+            assert isinstance(judge, ModelJudge), name
+            served = ModelTeacher(kind="model", model=judge.model)
+            opened = open_teacher(served, job.serve, job.lab, logs=folder / "logs")
+            return stack.enter_context(opened)
+
+        yield connect if isinstance(judge, EndpointJudge) else lambda _: load()
 
 
 def _as_json(pairs: Sequence[Pair]) -> list[dict[str, Any]]:

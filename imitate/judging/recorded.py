@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from evals.errors import DataError
 from evals.judges.pairs import Order, Pair
 from evals.records import Judgement
-from imitate.config import FilePairs, LlmBarPairs, MtBenchPairs, RecordedJudge
+from imitate.config import FilePairs, LlmBarPairs, MtBenchPairs, ProbePairs, RecordedJudge
 from imitate.judging.sets import llmbar_folder, read_llmbar_file, read_word, table_rows
 
 __all__ = ["read_recorded"]
@@ -18,7 +18,7 @@ _SWAPS = {Order.FIRST: "swap = False", Order.SECOND: "swap = True"}
 def read_recorded(
     name: str,
     judge: RecordedJudge,
-    config: LlmBarPairs | MtBenchPairs | FilePairs,
+    config: LlmBarPairs | MtBenchPairs | FilePairs | ProbePairs,
     pairs: Sequence[Pair],
 ) -> list[Judgement]:
     """Return the recorded judgements of the pairs; a verdict that is missing has failed.
@@ -37,7 +37,7 @@ def read_recorded(
             said = _llmbar(judge, config)
         case FilePairs():
             said = _table(judge, config)
-        case MtBenchPairs():
+        case MtBenchPairs() | ProbePairs():
             raise AssertionError("the config refuses recorded verdicts on these pairs")
     by_id = {pair.pair_id: pair for pair in pairs}
     return [_judgement(name, by_id[pair_id], order, value) for pair_id, order, value in said]
@@ -61,7 +61,7 @@ def _llmbar(judge: RecordedJudge, config: LlmBarPairs) -> Iterator[tuple[str, Or
 
 def _table(judge: RecordedJudge, config: FilePairs) -> Iterator[tuple[str, Order, float | None]]:
     columns = {Order.FIRST: judge.verdict_column, Order.SECOND: judge.swapped_column}
-    for number, row in table_rows(config):
+    for number, row in table_rows(config.path, config.rows):
         where = f"{config.path}:{number}"
         pair_id = str(row[config.id_column]) if config.id_column else str(number)
         for order, column in columns.items():

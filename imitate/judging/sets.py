@@ -13,12 +13,19 @@ from typing import Any
 
 from evals.errors import DataError
 from evals.judges.pairs import Pair
-from imitate.config import FilePairs, LlmBarPairs, MtBenchPairs, VerdictWords
+from imitate.config import (
+    FilePairs,
+    LabConfig,
+    LlmBarPairs,
+    MtBenchPairs,
+    ProbePairs,
+    VerdictWords,
+)
 from imitate.data.card import SourceCard
 from imitate.data.files import FileLimits, Row, read_rows
 from imitate.data.formats import to_text
 
-__all__ = ["llmbar_folder", "read_pairs", "read_word", "table_rows"]
+__all__ = ["llmbar_folder", "read_llmbar_file", "read_pairs", "read_word", "table_rows", "text_in"]
 
 ONE, OTHER = "output_1", "output_2"
 """Arms of pairs whose authors are not told."""
@@ -26,8 +33,14 @@ ONE, OTHER = "output_1", "output_2"
 _LIMITS = FileLimits(max_row_bytes=10_000_000)
 
 
-def read_pairs(config: LlmBarPairs | MtBenchPairs | FilePairs) -> list[Pair]:
+def read_pairs(
+    config: LlmBarPairs | MtBenchPairs | FilePairs | ProbePairs, lab: LabConfig
+) -> list[Pair]:
     """Return the pairs of a set.
+
+    Args:
+        config: The set.
+        lab: The embedded world, where probes ask about it.
 
     Raises:
         DataError: A file is missing, lacks a column, or has a label that cannot be read.
@@ -42,7 +55,13 @@ def read_pairs(config: LlmBarPairs | MtBenchPairs | FilePairs) -> list[Pair]:
         case MtBenchPairs():
             return list(_llmbar(config.path / "Processed" / "MT-Bench" / "dataset.json", ""))
         case FilePairs():
-            return [_pair(config, number, row) for number, row in table_rows(config)]
+            return [
+                _pair(config, number, row) for number, row in table_rows(config.path, config.rows)
+            ]
+        case ProbePairs():
+            from imitate.judging.probing import probe_pairs
+
+            return probe_pairs(config, lab)
 
 
 def llmbar_folder(root: Path, subset: str) -> Path:
@@ -50,10 +69,14 @@ def llmbar_folder(root: Path, subset: str) -> Path:
     return root / "LLMBar" / (subset if subset == "Natural" else f"Adversarial/{subset}")
 
 
-def table_rows(config: FilePairs) -> Iterator[tuple[int, Row]]:
-    """Yield the number and the values of each row of a file of pairs, as many as are wanted."""
-    for taken, found in enumerate(read_rows(config.path, _LIMITS, SourceCard(config.path.name))):
-        if taken == config.rows:
+def table_rows(path: Path, at_most: int | None) -> Iterator[tuple[int, Row]]:
+    """Yield the number and the values of each row of a file, as many as are wanted.
+
+    Raises:
+        DataError: The file is missing, of no known type, or damaged.
+    """
+    for taken, found in enumerate(read_rows(path, _LIMITS, SourceCard(path.name))):
+        if taken == at_most:
             return
         yield found
 
@@ -64,7 +87,7 @@ def read_word(words: VerdictWords, row: Row, column: str, where: str) -> float |
     Raises:
         DataError: There is no such column, or its word is not known.
     """
-    word = _text(row, column, where).strip().lower()
+    word = text_in(row, column, where).strip().lower()
     if not word:
         return None
     for value, known in ((1.0, words.answer), (0.0, words.other), (0.5, words.tie)):
@@ -81,7 +104,7 @@ def _pair(config: FilePairs, number: int, row: Row) -> Pair:
     where = f"{config.path}:{number}"
 
     def value(column: str | None, otherwise: str = "") -> str:
-        return _text(row, column, where) if column else otherwise
+        return text_in(row, column, where) if column else otherwise
 
     prompt = value(config.prompt_column)
     label = config.label_column
@@ -99,7 +122,12 @@ def _pair(config: FilePairs, number: int, row: Row) -> Pair:
     )
 
 
-def _text(row: Row, column: str, where: str) -> str:
+def text_in(row: Row, column: str, where: str) -> str:
+    """Return the text in a column.
+
+    Raises:
+        DataError: There is no such column.
+    """
     if column not in row:
         raise DataError(
             f"no column `{column}`", where=where, hint=f"columns there: {', '.join(row)}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from evals.estimates import Estimate
 from evals.judges.card import JudgeCard, Pull
@@ -11,45 +12,76 @@ from evals.judges.card import JudgeCard, Pull
 __all__ = ["render_cards"]
 
 SHOWN_REASONS = 3
+NOT_APPLICABLE = "n/a"
 
-_COLUMNS = (
-    "judge",
-    "pairs",
-    "n",
-    "accuracy",
-    "kappa",
-    "flips",
-    "first",
-    "longer (labels)",
-    "lists (labels)",
-    "ties",
-    "failed",
-)
+_COLUMNS: Mapping[str, Callable[[JudgeCard], str]] = {
+    "judge": lambda card: card.judge,
+    "pairs": lambda card: card.group or "all",
+    "n": lambda card: str(card.n_judgements),
+    "accuracy": lambda card: _percent(card.accuracy),
+    "kappa": lambda card: _number(card.kappa),
+    "flips": lambda card: NOT_APPLICABLE if card.is_order_free else _percent(card.flips),
+    "first": lambda card: NOT_APPLICABLE if card.is_order_free else _percent(card.first),
+    "longer (labels)": lambda card: _pull(card.longer),
+    "lists (labels)": lambda card: _pull(card.lists),
+    "fooled": lambda card: _percent(card.fooled),
+    "ties": lambda card: _short(card.ties),
+    "failed": lambda card: str(card.n_failed),
+}
 
 _LEGEND = """\
 In percent, but for kappa; in brackets 95 % intervals over resampled clusters, none under 10.
-n: judgements, two a pair. accuracy: they agree with the label; a tie counts one half. kappa:
-agreement beyond chance. flips: pairs on which the other order made the judge prefer the other
-answer. first: how often what is shown first wins; 50 without position bias. longer, lists: how
-often the longer answer, or the one that alone has a list, is preferred, and how often the labels
-prefer it on the same pairs. failed: no verdict could be had or read."""
+n: judgements, two a pair, or one of a judge that scores each answer alone: order is not applicable
+(n/a) to it. accuracy: they agree with the label; a tie counts one half. kappa: agreement beyond
+chance. flips: pairs on which the other order made the judge prefer the other answer. first: how
+often what is shown first wins; 50 without position bias. longer, lists: how often the longer
+answer, or the one that alone has a list, is preferred, and how often the labels prefer it on the
+same pairs. failed: no verdict could be had or read."""
+
+_FOOLED = """
+fooled: of probes, how often the answer that is dressed up is preferred; ties are not for it."""
 
 
-def render_cards(cards: Sequence[JudgeCard], failures: Mapping[str, Mapping[str, int]]) -> str:
-    """Return the cards as a table with a legend.
+def render_cards(cards: Sequence[JudgeCard], told: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the cards as a table with what is to be said of the judges, and a legend.
 
     Args:
         cards: What is told.
-        failures: By judge, how often each reason left a judgement without a verdict.
+        told: By judge, what `card.json` says of it.
     """
-    rows = [_row(card) for card in cards]
-    widths = [max(len(row[i]) for row in [_COLUMNS, *rows]) for i in range(len(_COLUMNS))]
-    lines = [_line(_COLUMNS, widths), _line(["-" * width for width in widths], widths)]
-    lines += [_line(row, widths) for row in rows]
+    has_probes = any(card.fooled.n for card in cards)
+    columns = [name for name in _COLUMNS if name != "fooled" or has_probes]
+    rows = [columns, *([_COLUMNS[name](card) for name in columns] for card in cards)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    rows.insert(1, ["-" * width for width in widths])
+    lines = [_line(row, widths) for row in rows]
     own = [f"{card.judge}: {_pull(card.own)}" for card in cards if card.own.judge.n]
-    told = f"\nPreference for the judge's own answers (labels): {'; '.join(own)}.\n" if own else ""
-    told += "".join(f"\n{name}: {_reasons(of)}.\n" for name, of in failures.items() if of)
-    return "\n".join(lines) + f"\n{told}\n{_LEGEND}\n"
+    notes = [f"Preference for the judge's own answers (labels): {'; '.join(own)}."] if own else []
+    notes += [note for name, one in told.items() for note in _notes(name, one)]
+    legend = _LEGEND + (_FOOLED if has_probes else "")
+    return "\n".join([*lines, *("\n" + note for note in notes), "\n" + legend, ""])
+
+
+def _notes(name: str, told: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is to be said of a judge beside its card."""
+    if told["failures"]:
+        yield f"{name}: {_reasons(told['failures'])}."
+    if "auc" in told:
+        auc = _with_interval(Estimate(**told["auc"]), 1, 2)
+        yield (
+            f"{name}: fitted on {told['n_fitted']:,} texts of each side; tells teacher and base "
+            f"apart with an AUC of {auc} on prompts that it did not see."
+        )
+        if told["note"]:
+            yield f"{name}: {told['note']}."
+    if "anchors" in told:
+        held = told["anchors"]
+        drift = Estimate(**held["drift"])
+        rest = f"; {held['n_missing']} more were not answered" if held["n_missing"] else ""
+        yield (
+            f"{name}: {_percent(drift)} % of {drift.n} anchor verdicts are others than on "
+            f"{held['locked']}, and {100 * held['max_drift']:g} % may be{rest}."
+        )
 
 
 def _reasons(counts: Mapping[str, int]) -> str:
@@ -58,22 +90,6 @@ def _reasons(counts: Mapping[str, int]) -> str:
     shown = [f"{count:,} without a verdict: {reason}" for reason, count in ranked[:SHOWN_REASONS]]
     n_rest = sum(count for _, count in ranked[SHOWN_REASONS:])
     return "; ".join([*shown, f"{n_rest:,} for other reasons"] if n_rest else shown)
-
-
-def _row(card: JudgeCard) -> list[str]:
-    return [
-        card.judge,
-        card.group or "all",
-        str(card.n_judgements),
-        _percent(card.accuracy),
-        _number(card.kappa),
-        _percent(card.flips),
-        _percent(card.first),
-        _pull(card.longer),
-        _pull(card.lists),
-        _short(card.ties),
-        str(card.n_failed),
-    ]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
