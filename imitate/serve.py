@@ -95,6 +95,7 @@ def open_server(
     policy: CallPolicy | None = None,
     ledger: Ledger | None = None,
     account: str = "",
+    key_field: str = "teacher.api_key_env",
 ) -> OpenAIEndpoint:
     """Return a remote teacher as an endpoint's base model; it is closed when its block ends.
 
@@ -104,6 +105,7 @@ def open_server(
         policy: How it is called.
         ledger: Counts tokens and cost, and holds the budget.
         account: Under which it counts them; under the model's name there where empty.
+        key_field: Where the config names the variable that holds the key.
 
     Raises:
         ConfigError: The variable that should hold the key is not set.
@@ -112,7 +114,7 @@ def open_server(
     from evals.client import OpenAIEndpoint
     from evals.server import Server
 
-    server = Server(teacher.url, key_from(teacher.api_key_env, "teacher.api_key_env"))
+    server = Server(teacher.url, key_from(teacher.api_key_env, key_field))
     models = {BASE: teacher.model}
     return OpenAIEndpoint(
         server, models, policy=policy, cache=cache, ledger=ledger, account=account

@@ -81,8 +81,8 @@ def test_the_published_schema_of_distillation_jobs_is_the_current_one(
 
 
 DISTILL = ROOT / "configs" / "distill.yaml"
-JUDGE_CARD = ROOT / "configs" / "judge-card.yaml"
-RUNS = {*ROOT.glob("configs/*.yaml"), *ROOT.glob("configs/paper/*.yaml")} - {DISTILL, JUDGE_CARD}
+JUDGE_CARDS = {*ROOT.glob("configs/judge-*.yaml")}
+RUNS = {*ROOT.glob("configs/*.yaml"), *ROOT.glob("configs/paper/*.yaml")} - {DISTILL, *JUDGE_CARDS}
 
 
 def test_the_example_of_a_distillation_job_opens_with_its_command() -> None:

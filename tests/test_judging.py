@@ -210,6 +210,17 @@ def test_budget_stops_before_it_is_passed(
     assert len(server.requests) == 20
 
 
+def test_a_key_that_is_not_set_is_told_by_its_judge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KEY")
+    write_rows(tmp_path, rows_of(4))
+    judge = {"kind": "endpoint", "url": "http://127.0.0.1:1/v1", "model": "m", "api_key_env": "KEY"}
+    write_job(tmp_path, {"mine": judge})
+    assert run(tmp_path) == 2
+    assert "`judges.mine.api_key_env` names `KEY`" in capsys.readouterr().err
+
+
 def test_two_judges_of_one_model_are_paid_apart(serve: Serve, tmp_path: Path) -> None:
     """One model at two prices, under two rubrics: each has its own tokens and its own bill."""
     write_rows(tmp_path, rows_of(10))

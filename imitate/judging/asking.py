@@ -160,7 +160,14 @@ def _opener(name: str, job: JudgeCardJob, folder: Path, ledger: Ledger) -> Itera
                 kind="endpoint", url=judge.url, model=judge.model, api_key_env=judge.api_key_env
             )
             policy = CallPolicy(**job.calls.model_dump())
-            server = open_server(remote, cache=cache, policy=policy, ledger=ledger, account=name)
+            server = open_server(
+                remote,
+                cache=cache,
+                policy=policy,
+                ledger=ledger,
+                account=name,
+                key_field=f"judges.{name}.api_key_env",
+            )
             return stack.enter_context(server)
 
         @functools.cache
