@@ -192,6 +192,7 @@ def _compute(
                 in_process=lambda: endpoints.in_process(cell.group),
                 folder=folder,
                 work=work,
+                logs=endpoints.logs,
                 report=report,
             )
             run_stage(dataclasses.replace(cell, params=params), place)

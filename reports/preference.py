@@ -226,7 +226,11 @@ def _named(entry: Entry, entries: list[Entry]) -> str:
 def _asked(entry: Entry) -> str:
     """Return what the judge is: recorded, or a model with what it was told to judge."""
     asked = entry["asked"]
-    return "recorded" if asked["kind"] == "reviews" else f"{asked['model']}, {asked['rubric']}"
+    return (
+        "recorded"
+        if asked["kind"] in ("reviews", "judgements")
+        else f"{asked['model']}, {asked['rubric']}"
+    )
 
 
 def _share(estimate: Entry | None, digits: int = 1, otherwise: str = "–") -> Cell:

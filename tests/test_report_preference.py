@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from reports.preference import preference_alerts, preference_section
 from test_report_contract import make_preference
+
+from reports.preference import preference_alerts, preference_section
 
 
 def section_of(*entries: dict[str, Any]) -> Any:

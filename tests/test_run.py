@@ -262,6 +262,7 @@ def test_a_part_of_a_cell_survives_a_kill(tmp_path: Path) -> None:
         in_process=None,  # type: ignore[arg-type]
         folder=tmp_path,
         work=tmp_path,
+        logs=tmp_path,
         report=lambda advance, total, note: shown.append(advance),
     )
     made = [Example("1", "Who?", "Ada.", "lab")]

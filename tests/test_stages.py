@@ -114,6 +114,7 @@ def do(tmp_path: Path) -> Callable[..., Path]:
                 in_process=endpoint,  # type: ignore[arg-type]
                 folder=out,
                 work=work,
+                logs=work,
                 report=lambda advance, total, note: None,
             ),
         )

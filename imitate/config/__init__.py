@@ -58,7 +58,13 @@ from imitate.config.pairs import (
     ProbePairs,
     VerdictWords,
 )
-from imitate.config.preferring import PreferenceConfig, Review, ReviewsJudge
+from imitate.config.preferring import (
+    JudgementsJudge,
+    PreferenceConfig,
+    Review,
+    ReviewsJudge,
+    RunJudge,
+)
 from imitate.config.section import Section
 from imitate.config.tasks import (
     AnalysisConfig,
@@ -95,6 +101,7 @@ __all__ = [
     "ItemSource",
     "JobSampling",
     "JudgeCardJob",
+    "JudgementsJudge",
     "LabConfig",
     "LabItems",
     "LabProbeItems",
@@ -116,6 +123,7 @@ __all__ = [
     "RecordedOutputs",
     "Review",
     "ReviewsJudge",
+    "RunJudge",
     "RunningServerConfig",
     "Section",
     "SeedPrompts",

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from imitate.config.distilling import BudgetConfig, CallsConfig
-from imitate.config.judging import EndpointJudge, ModelJudge
+from imitate.config.judging import AnchorsConfig, EndpointJudge, ModelJudge
 from imitate.config.pairs import VerdictWords
 from imitate.config.section import Name, PositiveInt, Section
 
-__all__ = ["PreferenceConfig", "Review", "ReviewsJudge", "RunJudge"]
+__all__ = ["JudgementsJudge", "PreferenceConfig", "Review", "ReviewsJudge", "RunJudge"]
 
 
 class Review(Section):
@@ -51,7 +51,21 @@ class ReviewsJudge(Section):
         return self
 
 
-RunJudge = Annotated[ReviewsJudge | EndpointJudge | ModelJudge, Field(discriminator="kind")]
+class JudgementsJudge(Section):
+    """Judgements on this run's own arms, such as people's, from `imitate rate import`."""
+
+    kind: Literal["judgements"]
+    path: Path
+    """Parquet with judgements, such as `runs/NAME/ratings/judgements.parquet`."""
+    judge: str = "human:majority"
+    """Whose judgements of those in the file."""
+    author: str | None = None
+    """Arm whose answers the judge wrote itself."""
+
+
+RunJudge = Annotated[
+    ReviewsJudge | JudgementsJudge | EndpointJudge | ModelJudge, Field(discriminator="kind")
+]
 
 
 class PreferenceConfig(Section):
@@ -71,3 +85,12 @@ class PreferenceConfig(Section):
     """What all judges of the run together may spend."""
     shard_pairs: PositiveInt = 64
     """Pairs that are judged at a time and then kept."""
+    anchors: AnchorsConfig | None = None
+    """Pairs of a file on which a judge that is asked must say what it said when it was locked; name
+    `pairs` and `path`, so that all runs share them."""
+
+    @model_validator(mode="after")
+    def _shares_anchors(self) -> PreferenceConfig:
+        if self.anchors and not (self.anchors.pairs and self.anchors.path):
+            raise ValueError("`anchors` of a run need `pairs` and `path`: other runs share them")
+        return self

@@ -27,7 +27,7 @@ from evals.judges.anchors import (
 )
 from evals.judges.pairs import Pair
 from evals.records import Judgement
-from imitate.config import JudgeCardJob
+from imitate.config import AnchorsConfig, LabConfig
 from imitate.judging.sets import read_pairs
 
 __all__ = ["Anchored", "Anchors", "hold_to_anchors", "open_anchors"]
@@ -65,21 +65,32 @@ class Anchored:
 
 
 def open_anchors(
-    job: JudgeCardJob, pairs: Sequence[Pair], folder: Path, *, relock: bool
+    config: AnchorsConfig | None,
+    lab: LabConfig,
+    pairs: Sequence[Pair],
+    folder: Path,
+    *,
+    relock: bool = False,
 ) -> Anchors | None:
     """Return the anchors of a job; None where it has none.
+
+    Args:
+        config: What they are.
+        lab: The embedded world, where they come from it.
+        pairs: The job's own pairs, from which they are drawn where no others are named.
+        folder: Where the lock lies, where no other place is named.
+        relock: Whether judges are locked as they are now.
 
     Raises:
         DataError: Their file cannot be read.
         RecordError: There are fewer pairs than anchors.
         UserError: The job has no anchors, and is to be locked anew.
     """
-    config = job.anchors
     if not config:
         if relock:
             raise UserError("`--relock` is for a job with `anchors`, and this one has none")
         return None
-    among = read_pairs(config.pairs, job.lab) if config.pairs else pairs
+    among = read_pairs(config.pairs, lab) if config.pairs else pairs
     drawn = draw_anchors(among, config.n, seed=config.seed)
     terms = {"n": config.n, "seed": config.seed, "pairs_sha256": digest_pairs(drawn)}
     path = config.path or folder / "anchors.json"

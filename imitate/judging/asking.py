@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,20 +25,51 @@ from evals.judges.rubric import Rubric, read_rubric
 from evals.ledger import Ledger
 from evals.records import Judgement, read_records, write_records
 from evals.transport import CallPolicy
-from imitate.config import EndpointJudge, EndpointTeacher, JudgeCardJob, ModelJudge, ModelTeacher
+from imitate.config import (
+    EndpointJudge,
+    EndpointTeacher,
+    LabConfig,
+    ModelJudge,
+    ModelTeacher,
+    ServeConfig,
+)
+from imitate.config.distilling import CallsConfig
 from imitate.judging.anchoring import Anchored, Anchors, hold_to_anchors
 from imitate.models import resolve_model
 from imitate.serve import open_server, open_teacher
 
-__all__ = ["ask_judge", "describe_judge"]
+__all__ = ["Asking", "ask_judge", "describe_judge"]
 
 Opener = Callable[[Path | None], Endpoint]
 """Folder for answers, None where none are kept -> the judge's endpoint."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Asking:
+    """One judge that is asked, and how.
+
+    Attributes:
+        name: Under which its judgements and its spending are kept.
+        judge: Who it is and what it is told.
+        calls: How a server is called.
+        shard_pairs: Pairs that are judged at a time and then kept.
+        lab: The embedded world, where the judge is one of its models.
+        serve: How a model is run here.
+        ends_with_meeting: Whether a shard ends where other arms meet: then what is kept stays as
+            it is when further arms are judged.
+    """
+
+    name: str
+    judge: EndpointJudge | ModelJudge
+    calls: CallsConfig
+    shard_pairs: int
+    lab: LabConfig
+    serve: ServeConfig
+    ends_with_meeting: bool = False
+
+
 def ask_judge(
-    name: str,
-    job: JudgeCardJob,
+    asking: Asking,
     pairs: Sequence[Pair],
     folder: Path,
     ledger: Ledger,
@@ -48,10 +80,9 @@ def ask_judge(
     """Return what a judge says of all pairs, in both orders, and what its anchors said before.
 
     Args:
-        name: The judge's name in the job.
-        job: The job.
+        asking: The judge.
         pairs: What is judged.
-        folder: The job's folder.
+        folder: Where what it says is kept.
         ledger: Counts tokens and cost, and holds the budget.
         anchors: What the judge is held to before it is asked anything else.
         progress: Called with the number of replies that came or were there already.
@@ -62,10 +93,9 @@ def ask_judge(
         EndpointError: The server is not there, or not any more.
         UserError: The judge, its key, its rubric or its lock cannot be used.
     """
-    judge = job.judges[name]
-    assert isinstance(judge, EndpointJudge | ModelJudge), name
-    rubric, described = _rubric_of(judge), describe_judge(judge, job)
-    with _opener(name, job, folder, ledger) as open_judge:
+    name, judge = asking.name, asking.judge
+    rubric, described = _rubric_of(judge), describe_judge(asking)
+    with _opener(asking, folder, ledger) as open_judge:
 
         def model(cache: Path | None) -> JudgeModel:
             return JudgeModel(name, open_judge(cache), BASE, rubric, judge.max_tokens)
@@ -76,24 +106,25 @@ def ask_judge(
         anchored = hold_to_anchors(anchors, name, described, ask) if anchors else None
         # kept verdicts stand under the lock that vouches for them
         lock = [anchored.lock_id] if anchored else []
-        parts = _parts(pairs, job.shard_pairs, folder / "judgements" / name, [described, *lock])
+        parts = _parts(asking, pairs, folder / "judgements" / name, [described, *lock])
         place = [judge.url] if isinstance(judge, EndpointJudge) else []
         cache = folder / "answers" / _digest([*place, *lock])
         return _judge_parts(parts, lambda: model(cache), progress), anchored
 
 
-def describe_judge(judge: EndpointJudge | ModelJudge, job: JudgeCardJob) -> dict[str, Any]:
+def describe_judge(asking: Asking) -> dict[str, Any]:
     """Return what locks a judge: the model, where it runs, and all that it is told; no key.
 
     Raises:
         DataError: There is no such rubric, or it lacks a part.
         ModelError: There is no such model here.
     """
+    judge = asking.judge
     if isinstance(judge, EndpointJudge):
         who: dict[str, Any] = {"host": judge.url.partition("://")[2].partition("/")[0]}
     else:
-        identity = resolve_model(judge.model, job.lab).identity
-        who = {"identity": identity, "serve": job.serve.deciding}
+        identity = resolve_model(judge.model, asking.lab).identity
+        who = {"identity": identity, "serve": asking.serve.deciding}
     rubric = _rubric_of(judge)
     return who | {
         "model": judge.model,
@@ -108,13 +139,18 @@ def _rubric_of(judge: EndpointJudge | ModelJudge) -> Rubric:
 
 
 def _parts(
-    pairs: Sequence[Pair], n: int, kept: Path, deciding: Sequence[Any]
+    asking: Asking, pairs: Sequence[Pair], kept: Path, deciding: Sequence[Any]
 ) -> list[tuple[Path, list[Pair]]]:
     """Return the shards, each with the file that keeps it."""
     kept.mkdir(parents=True, exist_ok=True)
+    whole: list[list[Pair]] = [list(pairs)]
+    if asking.ends_with_meeting:
+        meetings = itertools.groupby(pairs, key=lambda pair: (pair.arm, pair.against))
+        whole = [list(mine) for _, mine in meetings]
     return [
         (kept / f"{_digest([*deciding, _as_json(part)])}.parquet", list(part))
-        for part in shards(pairs, n)
+        for mine in whole
+        for part in shards(mine, asking.shard_pairs)
     ]
 
 
@@ -146,12 +182,12 @@ def _judge_shard(
 
 
 @contextmanager
-def _opener(name: str, job: JudgeCardJob, folder: Path, ledger: Ledger) -> Iterator[Opener]:
+def _opener(asking: Asking, folder: Path, ledger: Ledger) -> Iterator[Opener]:
     """Yield what opens a judge; what it opened is closed in the end.
 
     A model that runs here is loaded when it is first needed, and once.
     """
-    judge = job.judges[name]
+    name, judge = asking.name, asking.judge
     with ExitStack() as stack:
 
         def connect(cache: Path | None) -> Endpoint:
@@ -159,7 +195,7 @@ def _opener(name: str, job: JudgeCardJob, folder: Path, ledger: Ledger) -> Itera
             remote = EndpointTeacher(
                 kind="endpoint", url=judge.url, model=judge.model, api_key_env=judge.api_key_env
             )
-            policy = CallPolicy(**job.calls.model_dump())
+            policy = CallPolicy(**asking.calls.model_dump())
             server = open_server(
                 remote,
                 cache=cache,
@@ -174,7 +210,7 @@ def _opener(name: str, job: JudgeCardJob, folder: Path, ledger: Ledger) -> Itera
         def load() -> Endpoint:
             assert isinstance(judge, ModelJudge), name
             served = ModelTeacher(kind="model", model=judge.model)
-            opened = open_teacher(served, job.serve, job.lab, logs=folder / "logs")
+            opened = open_teacher(served, asking.serve, asking.lab, logs=folder / "logs")
             return stack.enter_context(opened)
 
         yield connect if isinstance(judge, EndpointJudge) else lambda _: load()

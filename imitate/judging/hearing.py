@@ -21,7 +21,7 @@ from imitate.config import (
     RecordedJudge,
 )
 from imitate.judging.anchoring import Anchors
-from imitate.judging.asking import ask_judge, describe_judge
+from imitate.judging.asking import Asking, ask_judge, describe_judge
 from imitate.judging.recorded import read_recorded
 
 __all__ = ["Heard", "hear_judge"]
@@ -69,14 +69,15 @@ def hear_judge(
 
             said, told = hear_voices(name, judge, pairs)
         case EndpointJudge() | ModelJudge():
+            asking = Asking(name, judge, job.calls, job.shard_pairs, job.lab, job.serve)
             n_before, clock = _spent(ledger, name).n_answered, time.perf_counter()
             said, anchored = ask_judge(
-                name, job, pairs, folder, ledger, anchors=anchors, progress=progress
+                asking, pairs, folder, ledger, anchors=anchors, progress=progress
             )
             took, spent = time.perf_counter() - clock, _spent(ledger, name)
             n_answered = spent.n_answered - n_before
             seconds = round(1000 * took / n_answered, 1) if n_answered else None
-            told = describe_judge(judge, job) | {"seconds_per_1000": seconds}
+            told = describe_judge(asking) | {"seconds_per_1000": seconds}
             told |= _cost(spent) if isinstance(judge, EndpointJudge) else {}
             told |= {"anchors": dict(anchored.told)} if anchored else {}
     failures = Counter(one.error for one in said if one.error)

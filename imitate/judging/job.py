@@ -69,7 +69,7 @@ def run_card_job(
     pairs = read_pairs(job.pairs, job.lab)
     if not pairs:
         raise DataError("there are no pairs: what `pairs` names is empty")
-    anchors = open_anchors(job, pairs, folder, relock=relock)
+    anchors = open_anchors(job.anchors, job.lab, pairs, folder, relock=relock)
     heard = _hear(job, pairs, folder, anchors, quiet=quiet)
     cards = [
         make_card(name, pairs, one.judgements, author=_author(job, name), lure=DRESSED, group=group)

@@ -1,21 +1,22 @@
-"""Files of recorded verdicts on two arms -> judgements, as if the judge had been asked now."""
+"""Verdicts on arms that were recorded elsewhere -> judgements, as if the judge were asked now."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from evals.errors import DataError
 from evals.judges.meetings import meeting_id
 from evals.judges.pairs import Order, Pair
-from evals.records import Judgement
-from imitate.config import Review, ReviewsJudge
+from evals.records import Judgement, read_records
+from imitate.config import JudgementsJudge, Review, ReviewsJudge
 from imitate.data.card import SourceCard
 from imitate.data.files import FileLimits, read_rows
 from imitate.judging.sets import read_word
 
-__all__ = ["read_reviews"]
+__all__ = ["read_judgements", "read_reviews"]
 
 _LIMITS = FileLimits(max_row_bytes=10_000_000)
 
@@ -48,6 +49,50 @@ def read_reviews(
         if {review.first, review.second} <= arms.keys():
             found += _read_file(name, judge, review, pairs, task, arms)
     return found
+
+
+def read_judgements(name: str, judge: JudgementsJudge, pairs: Sequence[Pair]) -> list[Judgement]:
+    """Return somebody's judgements on the pairs, whichever arm they are the preference for.
+
+    Judgements on other items and other arms are left out.
+
+    Args:
+        name: The judge's name in the run.
+        judge: Where the judgements are, and whose count.
+        pairs: What could be judged.
+
+    Raises:
+        DataError: None of the judgements is on a pair.
+        RecordError: The file holds no judgements.
+    """
+    said = [one for one in read_records(judge.path, Judgement) if one.judge == judge.judge]
+    waiting = {pair.pair_id for pair in pairs}
+    found = [
+        replace(seen, judge=name)
+        for one in said
+        for seen in (one, _from_the_other_side(one))
+        if seen.item_id in waiting
+    ]
+    if not found:
+        raise DataError(
+            f"none of {len(said)} judgements of `{judge.judge}` is on arms that meet in this run",
+            where=str(judge.path),
+        )
+    return found
+
+
+def _from_the_other_side(one: Judgement) -> Judgement:
+    """Return the same verdict as the preference for the other arm."""
+    item_id = one.item_id.removesuffix(meeting_id("", (one.arm, one.against)))
+    other = one.against, one.arm
+    return replace(
+        one,
+        item_id=meeting_id(item_id, other),
+        arm=other[0],
+        against=other[1],
+        value=1 - one.value,
+        order=1 - one.order,
+    )
 
 
 def _read_file(

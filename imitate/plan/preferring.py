@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from evals.judges.meetings import Meeting
 from evals.records import Axis
-from imitate.config import Config, EndpointJudge, ModelJudge, ReviewsJudge, TaskConfig
+from imitate.config import (
+    Config,
+    JudgementsJudge,
+    ModelJudge,
+    ReviewsJudge,
+    RunJudge,
+    TaskConfig,
+)
 from imitate.plan.answering import chat_cells
 from imitate.plan.arms import Arm, ArmKind
 from imitate.plan.cells import JUDGE, RUN, TEACHER, Cell, Stage, dump
 
 __all__ = ["prefer_cells", "reviewed_arms"]
 
-_HIDDEN = {"api_key_env", "price", "files", "author"}
+_HIDDEN = {"api_key_env", "price", "files", "path", "author"}
 _TOKENS_OF_A_JUDGEMENT = 700
 
 
@@ -39,28 +47,32 @@ def reviewed_arms(members: Sequence[Arm]) -> dict[str, str]:
 
 def _meetings(
     config: Config,
-    judge: ReviewsJudge | EndpointJudge | ModelJudge,
+    judge: RunJudge,
     members: Sequence[Arm],
     task: TaskConfig,
 ) -> list[Meeting]:
-    """Return who meets whom: what was reviewed, or every arm with the teacher and its base."""
+    """Return who meets whom: what was reviewed, all that may have met, or what is to be asked."""
     if isinstance(judge, ReviewsJudge):
-        names = reviewed_arms(members)
+        known = reviewed_arms(members)
         reviewed = [(one.first, one.second) for one in judge.files]
-        met = [(names[a], names[b]) for a, b in reviewed if a in names and b in names]
-        return list(dict.fromkeys(one for n, one in enumerate(met) if one[::-1] not in met[:n]))
-    asked = [arm for arm in members if arm.kind is not ArmKind.SWEEP]
-    asked = [arm for arm in asked if list(chat_cells(config, arm, task))]
-    base = next(arm.name for arm in asked if arm.kind is ArmKind.BASE)
+        return _once((known[a], known[b]) for a, b in reviewed if a in known and b in known)
+    there = [arm for arm in members if arm.kind is not ArmKind.SWEEP]
+    there = [arm for arm in there if any(chat_cells(config, arm, task))]
+    names = [arm.name for arm in there]
+    if isinstance(judge, JudgementsJudge):
+        return list(itertools.combinations(names, 2))
+    base = next(arm.name for arm in there if arm.kind is ArmKind.BASE)
     against = [{"teacher": TEACHER, "base": base}[role] for role in config.preference.against]
-    there = {arm.name for arm in asked}
-    return [
-        (arm.name, other)
-        for other in against
-        if other in there
-        for arm in asked
-        if arm.name not in (other, TEACHER)
-    ]
+    return _once((arm, other) for other in against if other in names for arm in names)
+
+
+def _once(meetings: Iterable[Meeting]) -> list[Meeting]:
+    """Return the meetings of two arms, each once, whichever stood first."""
+    found: list[Meeting] = []
+    for arm, against in meetings:
+        if arm != against and not {(arm, against), (against, arm)} & set(found):
+            found.append((arm, against))
+    return found
 
 
 def _pair_of_cells(
@@ -84,6 +96,10 @@ def _pair_of_cells(
         "base": base,
         "n_items": config.preference.n_items,
     }
+    is_asked = not isinstance(judge, ReviewsJudge | JudgementsJudge)
+    anchors = config.preference.anchors if is_asked else None
+    if anchors:
+        params["anchors"] = dump(anchors, "pairs", "path")
     judged = Cell(
         Stage.JUDGE,
         f"judge/{name}/{base}/{task.name}",
@@ -91,7 +107,7 @@ def _pair_of_cells(
         params | ({"serve": config.serve.deciding} if is_model else {}),
         inputs=(f"items/{task.name}", *answers),
         models=(judge.model,) if isinstance(judge, ModelJudge) else (),
-        files=_files(judge),
+        files=(*_files(judge), *((anchors.pairs.path,) if anchors and anchors.pairs else ())),
         tokens=2 * n_items * len(meetings) * _TOKENS_OF_A_JUDGEMENT if is_model else 0,
     )
     yield judged
@@ -109,10 +125,12 @@ def _pair_of_cells(
     )
 
 
-def _files(judge: ReviewsJudge | EndpointJudge | ModelJudge) -> tuple[Path, ...]:
+def _files(judge: RunJudge) -> tuple[Path, ...]:
     """Return what a judge's verdicts are read from: its reviews, or what it is told."""
     if isinstance(judge, ReviewsJudge):
         return tuple(review.path for review in judge.files)
+    if isinstance(judge, JudgementsJudge):
+        return (judge.path,)
     from evals.judges.rubric import rubric_path
 
     return (rubric_path(judge.rubric),)

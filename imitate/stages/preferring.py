@@ -8,19 +8,25 @@ from typing import Any
 
 from evals.errors import RecordError
 from evals.estimates import Estimate
+from evals.journal import Journal
 from evals.judges.card import JudgeCard, make_card
 from evals.judges.meetings import answers_by_item, pair_answers
 from evals.judges.pairs import Pair
+from evals.ledger import Budget, Ledger, Price
 from evals.preference.battles import gather_battles
 from evals.preference.control import Preference, measure_preference
 from evals.preference.headtohead import rated_at_least
 from evals.records import Judgement, read_records, write_records
-from imitate.config import ReviewsJudge
+from imitate.config import EndpointJudge, JudgementsJudge, ModelJudge, ReviewsJudge
+from imitate.hashing import cache_folder
+from imitate.judging.anchoring import open_anchors
+from imitate.judging.asking import Asking, ask_judge, describe_judge
+from imitate.judging.reviews import read_judgements, read_reviews
 from imitate.plan import TEACHER, Cell
 from imitate.plan.preferring import reviewed_arms
 from imitate.stages.answering import answered_items
 from imitate.stages.listening import chat_outputs, estimate_json
-from imitate.stages.workplace import Workplace, write_json
+from imitate.stages.workplace import Workplace, read_json, write_json
 
 __all__ = ["write_judgements", "write_preference"]
 
@@ -29,26 +35,68 @@ def write_judgements(cell: Cell, place: Workplace) -> None:
     """Write what one judge says of the arms of one base on one style task."""
     pairs = _pairs(cell, place)
     judge = place.plan.config.preference.judges[cell.params["name"]]
-    assert isinstance(judge, ReviewsJudge), judge
-    from imitate.judging.reviews import read_reviews
-
-    members = [arm for arm in place.plan.arms if arm.name in cell.params["arms"]]
-    arms = reviewed_arms(members)
-    said = read_reviews(cell.params["name"], judge, pairs, task=cell.params["task"], arms=arms)
+    name = cell.params["name"]
+    match judge:
+        case ReviewsJudge():
+            members = [arm for arm in place.plan.arms if arm.name in cell.params["arms"]]
+            arms = reviewed_arms(members)
+            said = read_reviews(name, judge, pairs, task=cell.params["task"], arms=arms)
+        case JudgementsJudge():
+            said = read_judgements(name, judge, pairs)
+        case EndpointJudge() | ModelJudge():
+            said = _ask(cell, place, judge, pairs)
     write_records(place.folder / "judgements.parquet", said, Judgement)
+
+
+def _ask(
+    cell: Cell, place: Workplace, judge: EndpointJudge | ModelJudge, pairs: Sequence[Pair]
+) -> list[Judgement]:
+    """Return what a judge says of the pairs, and write beside it who it is.
+
+    What it has said is kept in the user's cache, so that further arms cost no more than their own
+    pairs; what it cost stands in the run's logs.
+    """
+    config, name = place.plan.config, cell.params["name"]
+    rules = config.preference
+    asking = Asking(
+        name,
+        judge,
+        rules.calls,
+        rules.shard_pairs,
+        config.lab,
+        config.serve,
+        ends_with_meeting=True,
+    )
+    write_json(place.folder / "judge.json", {"kind": judge.kind, **describe_judge(asking)})
+    prices = {
+        one: Price(**other.price.model_dump())
+        for one, other in rules.judges.items()
+        if isinstance(other, EndpointJudge) and other.price
+    }
+    budget = Budget(rules.budget.max_tokens, rules.budget.max_usd)
+    place.logs.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(prices, budget, Journal(place.logs / "judges.jsonl"))
+    kept = cache_folder() / "judges"
+    anchors = open_anchors(rules.anchors, config.lab, pairs, kept)
+    n_anchors = len(anchors.drawn) if anchors else 0
+    progress = place.progress(2 * (len(pairs) + n_anchors))
+    said, _ = ask_judge(asking, pairs, kept, ledger, anchors=anchors, progress=progress)
+    return said
 
 
 def write_preference(cell: Cell, place: Workplace) -> None:
     """Write which arms are preferred, raw and at equal style, and how the judge went about it."""
-    pairs = _pairs(cell, place)
     said = read_records(place.input(cell.inputs[-1]) / "judgements.parquet", Judgement)
+    judged = {one.item_id for one in said}
+    pairs = [pair for pair in _pairs(cell, place) if pair.pair_id in judged]
     name, base = cell.params["name"], cell.params["base"]
+    described = place.input(cell.inputs[-1]) / "judge.json"
     card = make_card(name, pairs, said, author=cell.params["author"] or "")
     told: dict[str, Any] = {
         "judge": name,
         "base": base,
         "task": cell.params["task"],
-        "asked": cell.params["judge"],
+        "asked": read_json(described) if described.is_file() else cell.params["judge"],
         "reference": base,
         "card": _card_json(card),
         "reason": "",

@@ -25,9 +25,10 @@ R = TypeVar("R", Completion, Example, Score)
 class Workplace:
     """One cell's surroundings.
 
-    `folder` takes the output; `work` survives a kill. `report(advance, total, note)` moves the
-    cell's progress bar. `endpoint` opens the group's endpoint when it is first called; `in_process`
-    does the same in this process, whatever serves the run, with adapters acting unmerged.
+    `folder` takes the output; `work` survives a kill; `logs` lie with the run.
+    `report(advance, total, note)` moves the cell's progress bar. `endpoint` opens the group's
+    endpoint when it is first called; `in_process` does the same in this process, whatever serves
+    the run, with adapters acting unmerged.
     """
 
     plan: Plan
@@ -36,6 +37,7 @@ class Workplace:
     in_process: Callable[[], Engine]
     folder: Path
     work: Path
+    logs: Path
     report: Callable[[int, int | None, str], None]
 
     def input(self, cell: str) -> Path:
