@@ -18,7 +18,7 @@ from evals.errors import RecordError
 from evals.records import Axis, Format, Outcome, Score, index_by_item
 from evals.stats import FloatArray, cluster_sums
 
-__all__ = ["AxisData", "PublishedScore", "Roles", "axis_data"]
+__all__ = ["AxisData", "PublishedScore", "Roles", "axis_data", "best_format"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ def axis_data(
         values={f: np.stack([_row(_of(tested, arm, f), items) for arm in arms]) for f in formats},
         clusters=np.array([where[item][0] for item in items]),
         tasks=np.array([where[item][1] for item in items]),
-        best_format={arm: _best_format(mine, arm) for arm in arms},
+        best_format={arm: best_format(mine, arm) for arm in arms},
         floor=floor,
         published=published or {},
     )
@@ -136,7 +136,7 @@ def _value(score: Score) -> float:
     return float("nan") if score.outcome is Outcome.FAILED else score.value
 
 
-def _best_format(scores: Sequence[Score], arm: str) -> Format:
+def best_format(scores: Sequence[Score], arm: str) -> Format:
     """The format in which an arm does best on development items; the plain one if they tie."""
     asked = [f for f in Format if any(s.format is f for s in scores if s.arm == arm)]
     if len(asked) == 1:

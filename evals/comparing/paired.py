@@ -1,9 +1,9 @@
 """Paired tasks -> differences with everything that a sceptic asks for.
 
-In: `PairedTask`s of two results, or of two and a teacher. Out: per task, and for the mean over
+In: a `Pairing` of two results, or of two and a teacher. Out: per task, and for the mean over
 tasks, the difference with its clustered interval, a test of no difference, a test of equivalence
 within a margin, and the smallest difference that this many items would have shown. p-values of
-the tasks are Holm-corrected as one family.
+the tasks are Holm-corrected: those of no difference as one family, those of equivalence as another.
 
 Source: Miller (2024), arXiv 2411.00640, sections 2 to 4: paired, clustered errors; the intervals
 are those of `evals.stats`.
@@ -16,10 +16,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
-from evals.comparing.logs import PairedTask
+from evals.comparing.logs import PairedTask, Pairing
+from evals.errors import RecordError
 from evals.power import MIN_CLUSTERS, minimal_detectable_effect
 from evals.stats import (
     Contrast,
@@ -33,10 +36,28 @@ from evals.stats import (
     sign_flip_p,
 )
 
-__all__ = ["Compared", "Comparison", "Rule", "compare_paired"]
+__all__ = [
+    "CLUSTERS_FOR_RATIO",
+    "Compared",
+    "Comparison",
+    "Finding",
+    "Rule",
+    "compare_paired",
+    "gap_closed",
+]
 
 CLUSTERS_FOR_RATIO = 20
 """No interval of a ratio from fewer clusters."""
+
+
+class Finding(StrEnum):
+    """What the numbers allow to say of the second result against the first."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    SAME = "within the margin"
+    UNRESOLVED = "unresolved"
+    TOO_FEW = "too few clusters"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +66,7 @@ class Rule:
 
     Attributes:
         margin: Largest difference that counts as none, as a share.
-        level: Of the intervals.
+        level: Of the intervals; tests reject below 1 - level.
         power: Chance with which the minimal detectable effect would be seen.
         resamples: R.
         seed: Seed of the resampling.
@@ -75,13 +96,17 @@ class Compared:
         test: Which test gave `p`.
         p: Two-sided p of no difference.
         p_holm: The same, Holm-corrected over the tasks.
-        p_equivalent: p of the two one-sided tests: below 0.05, the difference is within the margin.
+        p_equivalent: p of the two one-sided tests: the difference is within the margin.
+        p_equivalent_holm: The same, Holm-corrected over the tasks.
         detectable: Smallest true difference that these items show.
         n_better: Items on which the second scores higher.
         n_worse: Items on which it scores lower.
+        finding: What these numbers allow to say.
         teacher: The teacher's score.
-        gap_closed: (second - first) / (teacher - first), where teacher and first surely differ.
-        gap_ci: Its interval.
+        lead: Teacher minus first.
+        lead_ci: Its interval.
+        gap_closed: (second - first) / (teacher - first), where the teacher surely leads.
+        gap_ci: Its interval; none under `CLUSTERS_FOR_RATIO` clusters.
     """
 
     task: str
@@ -97,54 +122,130 @@ class Compared:
     p: float
     p_holm: float
     p_equivalent: float
+    p_equivalent_holm: float
     detectable: float
     n_better: int
     n_worse: int
+    finding: Finding = Finding.TOO_FEW
     teacher: float = math.nan
+    lead: float = math.nan
+    lead_ci: tuple[float, float] = (math.nan, math.nan)
     gap_closed: float = math.nan
     gap_ci: tuple[float, float] = (math.nan, math.nan)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Comparison:
-    """All tasks, and their mean where there are several: each task weighs the same."""
+    """All tasks, and the mean of those of each group that has several.
 
+    In a mean each task weighs the same.
+    """
+
+    pairing: Pairing
+    rule: Rule
     tasks: tuple[Compared, ...]
-    overall: Compared | None
+    means: tuple[Compared, ...]
 
 
-def compare_paired(tasks: Sequence[PairedTask], rule: Rule) -> Comparison:
-    """Return second minus first, task by task and on the whole.
+def compare_paired(pairing: Pairing, rule: Rule) -> Comparison:
+    """Return second minus first, task by task and on the mean of tasks.
+
+    Raises:
+        RecordError: Every item of a task failed in one of the results.
+    """
+    tasks = [_compare(one.task, one.metric, [one], rule) for one in pairing.tasks]
+    groups: dict[str, list[PairedTask]] = {}
+    for one in pairing.tasks:
+        groups.setdefault(one.group, []).append(one)
+    means = [_mean(group, those, rule) for group, those in groups.items() if len(those) > 1]
+    return Comparison(pairing, rule, tuple(_corrected(tasks, rule)), tuple(_corrected(means, rule)))
+
+
+def _corrected(family: Sequence[Compared], rule: Rule) -> list[Compared]:
+    """Return one family of comparisons with Holm's p-values, and what they allow to say."""
+    p_holm = _holm([one.p for one in family])
+    p_equivalent_holm = _holm([one.p_equivalent for one in family])
+    corrected = [
+        dataclasses.replace(one, p_holm=p, p_equivalent_holm=p_equivalent)
+        for one, p, p_equivalent in zip(family, p_holm, p_equivalent_holm, strict=True)
+    ]
+    return [dataclasses.replace(one, finding=_finding(one, rule)) for one in corrected]
+
+
+def _holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's p-values; NaN stays NaN, and counts for no test."""
+    adjusted = holm({str(i): p for i, p in enumerate(p_values) if not math.isnan(p)})
+    return [adjusted.get(str(i), math.nan) for i in range(len(p_values))]
+
+
+def _mean(group: str, tasks: Sequence[PairedTask], rule: Rule) -> Compared:
+    """Return the mean of a group's tasks; with the teacher only where it has a score on all."""
+    n_results = min(len(one.values) for one in tasks)
+    cut = [dataclasses.replace(one, values=one.values[:n_results]) for one in tasks]
+    name = f"{len(tasks)} tasks" + (f" of {group}" if group else "")
+    return _compare(name, "mean of tasks", cut, rule)
+
+
+def gap_closed(
+    difference: Contrast, lead: Contrast, *, level: float = 0.95
+) -> tuple[float, tuple[float, float]]:
+    """Return the share of the teacher's lead that the second closes, and its interval.
+
+    Undefined where the lead may be none; without an interval under `CLUSTERS_FOR_RATIO` clusters.
+    Where hardly any cluster differs, resamples show too little: the interval then reaches at least
+    as far as that of the difference over the lead.
+
+    Source: expanded percentiles of the joint draws, as in `Contrast.quantile`.
 
     Args:
-        tasks: Two results each, or three with the teacher last.
-        rule: How differences are judged.
+        difference: Second minus first.
+        lead: Teacher minus first, from the same draws.
+        level: Of the interval.
     """
-    found = [_compare(one.task, one.metric, [one], rule) for one in tasks]
-    adjusted = holm({one.task: one.p for one in found if not math.isnan(one.p)})
-    found = [dataclasses.replace(one, p_holm=adjusted.get(one.task, math.nan)) for one in found]
-    overall = _compare("all tasks", "mean of tasks", tasks, rule) if len(tasks) > 1 else None
-    return Comparison(tuple(found), overall)
+    undefined = math.nan, math.nan
+    low, high = lead.interval(level)
+    if low <= 0 <= high:
+        return math.nan, undefined
+    value = difference.value / lead.value
+    if lead.n_clusters < CLUSTERS_FOR_RATIO:
+        return value, undefined
+    is_same_sign = lead.draws * lead.value > 0  # all but a stray few
+    shares = difference.draws[is_same_sign] / lead.draws[is_same_sign]
+    ratio = dataclasses.replace(difference, value=value, draws=shares, is_sparse=False)
+    low, high = ratio.interval(level)
+    if difference.is_sparse:
+        ends = [bound / lead.value for bound in difference.interval(level)]
+        low, high = min(low, *ends), max(high, *ends)
+    return value, (low, high)
+
+
+def _finding(one: Compared, rule: Rule) -> Finding:
+    if math.isnan(one.ci[0]):
+        return Finding.TOO_FEW
+    if one.p_holm < 1 - rule.level:
+        return Finding.BETTER if one.difference > 0 else Finding.WORSE
+    return Finding.SAME if one.p_equivalent_holm < 1 - rule.level else Finding.UNRESOLVED
 
 
 def _compare(name: str, metric: str, tasks: Sequence[PairedTask], rule: Rule) -> Compared:
     values = np.concatenate([one.values for one in tasks], axis=1)
-    clusters = [cluster for one in tasks for cluster in one.clusters]
-    labels = [one.task for one in tasks for _ in one.clusters]
+    is_complete = ~np.isnan(values).any(axis=0)
+    clusters = np.array([cluster for one in tasks for cluster in one.clusters])[is_complete]
+    labels = np.array([one.task for one in tasks for _ in one.clusters])[is_complete]
+    _check_scored(tasks, labels)
+    values = values[:, is_complete]
     sample = cluster_sums(values, clusters, labels)
     draws = joint_bootstrap(sample, resamples=rule.resamples, seed=rule.seed)
-    weights = np.zeros(len(values))
-    weights[:2] = -1, 1
-    difference = contrast(sample, draws, weights)
+    difference = contrast(sample, draws, [-1, 1, 0][: len(values)])
     is_enough = sample.n_clusters >= MIN_CLUSTERS
-    test, p = _test(values, clusters, difference, rule, is_one_task=len(tasks) == 1)
-    moved = values[1] - values[0]
+    test, p = _test(values, clusters.tolist(), difference, rule, is_one_task=len(tasks) == 1)
+    p_equivalent = equivalence_p(difference, rule.margin) if is_enough else math.nan
     compared = Compared(
         task=name,
         metric=metric,
         n_items=sample.n_items,
         n_clusters=sample.n_clusters,
-        n_failed=sample.n_dropped,
+        n_failed=int((~is_complete).sum()),
         first=float(sample.values[0]),
         second=float(sample.values[1]),
         difference=difference.value,
@@ -152,17 +253,25 @@ def _compare(name: str, metric: str, tasks: Sequence[PairedTask], rule: Rule) ->
         test=test,
         p=p,
         p_holm=p,
-        p_equivalent=equivalence_p(difference, rule.margin) if is_enough else math.nan,
+        p_equivalent=p_equivalent,
+        p_equivalent_holm=p_equivalent,
         detectable=_detectable(difference, rule) if is_enough else math.nan,
-        n_better=int((moved > 0).sum()),
-        n_worse=int((moved < 0).sum()),
+        n_better=int((values[1] > values[0]).sum()),
+        n_worse=int((values[1] < values[0]).sum()),
     )
     if len(values) < 3:
         return compared
-    lead = contrast(sample, draws, [-1, 0, 1])
-    gap_closed, gap_ci = _gap(draws, sample.values, lead, rule)
-    teacher = float(sample.values[2])
-    return dataclasses.replace(compared, teacher=teacher, gap_closed=gap_closed, gap_ci=gap_ci)
+    return _with_teacher(compared, difference, contrast(sample, draws, [-1, 0, 1]), rule)
+
+
+def _check_scored(tasks: Sequence[PairedTask], labels: NDArray[np.str_]) -> None:
+    scored = set(labels.tolist())
+    for one in tasks:
+        if one.task not in scored:
+            raise RecordError(
+                f"`{one.task}`: on each of {len(one.clusters)} items one of the results failed",
+                hint="a failed call is no score: run the failed items again",
+            )
 
 
 def _test(
@@ -180,8 +289,7 @@ def _test(
     """
     if not is_one_task:
         return "clustered t", difference.two_sided_p()
-    pair = values[:2, ~np.isnan(values).any(axis=0)]
-    is_binary = bool(np.isin(pair, (0.0, 1.0)).all())
+    is_binary = bool(np.isin(values[:2], (0.0, 1.0)).all())
     if is_binary and len(set(clusters)) == len(clusters):
         return "McNemar", mcnemar_p(values[0], values[1])
     resamples = max(rule.resamples, 9999)
@@ -190,6 +298,8 @@ def _test(
 
 
 def _detectable(difference: Contrast, rule: Rule) -> float:
+    if difference.standard_error == 0:
+        return math.nan  # all items alike say nothing of how much they scatter
     deviation = difference.standard_error * difference.n_clusters**0.5
     alpha = (1 - rule.level) / 2
     return minimal_detectable_effect(
@@ -197,16 +307,18 @@ def _detectable(difference: Contrast, rule: Rule) -> float:
     )
 
 
-def _gap(
-    draws: FloatArray, values: FloatArray, lead: Contrast, rule: Rule
-) -> tuple[float, tuple[float, float]]:
-    """Return the share of the teacher's lead that the second closes, where there surely is one."""
-    low, high = lead.interval(rule.level)
-    if low <= 0 <= high:
-        return math.nan, (math.nan, math.nan)
-    value = float((values[1] - values[0]) / (values[2] - values[0]))
-    if lead.n_clusters < CLUSTERS_FOR_RATIO:
-        return value, (math.nan, math.nan)
-    tail = (1 - rule.level) / 2
-    shares = (draws[:, 1] - draws[:, 0]) / (draws[:, 2] - draws[:, 0])
-    return value, (float(np.quantile(shares, tail)), float(np.quantile(shares, 1 - tail)))
+def _with_teacher(compared: Compared, difference: Contrast, lead: Contrast, rule: Rule) -> Compared:
+    """Return the same with the teacher's lead, and the share of it that the second makes up.
+
+    There is none where the lead's interval does not lie above 0: a ratio to nearly nothing says
+    nothing.
+    """
+    is_enough = lead.n_clusters >= MIN_CLUSTERS
+    lead_ci = lead.interval(rule.level) if is_enough else (math.nan, math.nan)
+    told = dataclasses.replace(
+        compared, teacher=compared.first + lead.value, lead=lead.value, lead_ci=lead_ci
+    )
+    if not lead_ci[0] > 0:
+        return told
+    value, interval = gap_closed(difference, lead, level=rule.level)
+    return dataclasses.replace(told, gap_closed=value, gap_ci=interval)

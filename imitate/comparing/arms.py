@@ -1,0 +1,193 @@
+"""An arm of a finished run -> a `ScoreLog`, from the run's records.
+
+In: `RUN:ARM`, such as `runs/quickstart:medium/broad-2000-s0`. Out: its scores by task, development
+items left out, repeated samples averaged. Style is told against a base, so such a task is named
+after it: arms of two bases share none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from evals.axisdata import best_format
+from evals.comparing.logs import ScoredItem, ScoreLog, TaskLog
+from evals.errors import DataError, RecordError
+from evals.records import Axis, Format, Item, Outcome, Score, read_records
+
+__all__ = ["RunArm", "best_formats", "find_arm", "is_run", "read_arm"]
+
+TEACHER = "teacher"
+SHOWN_ARMS = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class RunArm:
+    """One arm of one run, which is known to have scores; `mix` is empty where none trained it."""
+
+    folder: Path
+    name: str
+    base: str = ""
+    mix: str = ""
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a folder is that of a run."""
+    return (path / "results.json").is_file() and (path / "plan.json").is_file()
+
+
+def find_arm(name: str) -> RunArm | None:
+    """Return the arm that `RUN:ARM` names; None where the name has no such form.
+
+    Raises:
+        DataError: The run has no records, or no such arm; those that are there are listed.
+    """
+    folder, colon, arm = name.rpartition(":")
+    if not colon or Path(name).exists() or not Path(folder).is_dir():
+        return None
+    there = list(dict.fromkeys(score.arm.partition("|")[0] for score in _scores(Path(folder))))
+    if arm not in there:
+        rest = f" and {len(there) - SHOWN_ARMS} more" if len(there) > SHOWN_ARMS else ""
+        raise DataError(
+            f"no arm `{arm}` in {folder}",
+            where=folder,
+            hint=f"there are: {', '.join(there[:SHOWN_ARMS])}{rest}",
+        )
+    entries: list[dict[str, Any]] = _results(Path(folder)).get("arms") or []
+    about: dict[str, Any] = next((entry for entry in entries if entry["arm"] == arm), {})
+    return RunArm(Path(folder), arm, about.get("base") or "", about.get("mix") or "")
+
+
+def best_formats(arm: RunArm, form: Format | None) -> dict[Axis, Format]:
+    """Return the format to read on each axis: the one asked for, or the arm's best.
+
+    The best is chosen on development items, which never score; the plain one if they tie.
+
+    Raises:
+        RecordError: The arm answered in two formats, and no development items choose one.
+    """
+    if form is not None:
+        return dict.fromkeys(Axis, form) | {Axis.STYLE: Format.CHAT}
+    by_axis: dict[Axis, list[Score]] = {}
+    for score in _mine(arm):
+        by_axis.setdefault(score.axis, []).append(dataclasses.replace(score, arm=arm.name))
+    try:
+        return {axis: best_format(scores, arm.name) for axis, scores in by_axis.items()}
+    except RecordError as error:
+        raise RecordError(
+            error.message, where=str(arm.folder), hint="choose with --format plain or chat"
+        ) from None
+
+
+def read_arm(arm: RunArm, forms: Mapping[Axis, Format], mixes: Collection[str]) -> ScoreLog:
+    """Return an arm's scores, on each axis in the given format.
+
+    Args:
+        arm: Which.
+        forms: The format of each axis.
+        mixes: What the arms that are compared were trained on: a task in support of one of them is
+            not held out.
+
+    Raises:
+        RecordError: The arm has no scores in these formats.
+    """
+    results = _results(arm.folder)
+    about = {task["name"]: task for task in results.get("tasks") or []}
+    items = read_records(_records(arm.folder, "items.parquet"), Item)
+    prompts = {item.item_id: item.prompt for item in items}
+    found: dict[tuple[str, str], dict[str, list[Score]]] = {}
+    for score in _mine(arm):
+        if score.is_development or forms.get(score.axis, score.format) is not score.format:
+            continue
+        of_task = found.setdefault((_task_name(score, arm), score.task), {})
+        of_task.setdefault(score.item_id, []).append(score)
+    if not found:
+        told = ", ".join(f"{axis} in {form}" for axis, form in forms.items())
+        raise RecordError(f"`{arm.name}` has no scores on {told}", where=str(arm.folder))
+    tasks = {
+        name: _task(by_item, prompts, about.get(task, {}), mixes)
+        for (name, task), by_item in found.items()
+    }
+    return ScoreLog(arm.name, tasks, f"arm {arm.name} of the run {arm.folder}")
+
+
+def _task(
+    by_item: Mapping[str, Sequence[Score]],
+    prompts: Mapping[str, str],
+    about: Mapping[str, Any],
+    mixes: Collection[str],
+) -> TaskLog:
+    first = next(iter(by_item.values()))[0]
+    items = tuple(
+        ScoredItem(item_id, _mean(scores), scores[0].cluster_id, prompts.get(item_id, ""))
+        for item_id, scores in by_item.items()
+    )
+    n_samples = max(map(len, by_item.values()))
+    return TaskLog(
+        metric=f"{first.axis.value}, {first.format.value} format",
+        items=items,
+        settings={
+            "format": first.format.value,
+            "few-shot examples": json.dumps(about.get("few_shot")),
+        },
+        notes=(f"each score is the mean of {n_samples} samples",) if n_samples > 1 else (),
+        group=_group(first, about, mixes),
+    )
+
+
+def _group(score: Score, about: Mapping[str, Any], mixes: Collection[str]) -> str:
+    """Return which tasks a task may be averaged with: those of its axis, as the verdict does."""
+    if not about.get("in_verdict", True):
+        return score.task
+    if score.axis is not Axis.CAPABILITY:
+        return score.axis.value
+    is_supported = not set(mixes).isdisjoint(about.get("in_support_of") or ())
+    return "capability in support" if is_supported else "held-out capability"
+
+
+def _mean(scores: Sequence[Score]) -> float:
+    values = [score.value for score in scores if score.outcome is not Outcome.FAILED]
+    return sum(values) / len(values) if values else math.nan
+
+
+def _task_name(score: Score, arm: RunArm) -> str:
+    if score.axis is not Axis.STYLE:
+        return score.task
+    return f"{score.task} (told from {score.arm.partition('|')[2] or arm.base})"
+
+
+def _mine(arm: RunArm) -> list[Score]:
+    """Return an arm's scores; a teacher's style stands under `teacher|BASE`."""
+    return [score for score in _scores(arm.folder) if score.arm.partition("|")[0] == arm.name]
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    return results
+
+
+def _scores(folder: Path) -> tuple[Score, ...]:
+    path = _records(folder, "scores.parquet")
+    return _read_scores(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _read_scores(path: Path, version: int) -> tuple[Score, ...]:
+    """Return the scores of a run, which is read once for all its arms, unless it changes."""
+    return tuple(read_records(path, Score))
+
+
+def _records(folder: Path, name: str) -> Path:
+    path = folder / "records" / name
+    if not path.is_file():
+        raise DataError(
+            f"no records in {folder}",
+            where=str(path),
+            hint="a finished run has them; give an older one again, which reuses all else",
+        )
+    return path
