@@ -25,7 +25,7 @@ from reports.reading import AXES, Run, axes_of, lead_imitator, read_run
 from reports.spot import SpotPanel, spot_panel
 from reports.svg import standalone
 
-__all__ = ["ReportFiles", "comparison_markdown", "write_report"]
+__all__ = ["ReportFiles", "comparison_markdown", "environment", "write_report"]
 
 SPAN_WIDTH, SPAN_HEIGHT = 112, 16
 
@@ -151,7 +151,7 @@ def _html(report: Report, run: Run) -> str:
     names = ("browser.js", *(("spot.js",) if report.spot else ()))
     scripts = [read_script(name) for name in names]
     style = read_style("report.css")
-    template = _environment(is_html=True).get_template("report.html.j2")
+    template = environment(is_html=True).get_template("report.html.j2")
     return template.render(
         report=report,
         style=style,
@@ -198,12 +198,12 @@ def _span_svg(span: Span) -> Markup:
 
 
 def _markdown(report: Report) -> str:
-    return _environment(is_html=False).get_template("report.md.j2").render(report=report)
+    return environment(is_html=False).get_template("report.md.j2").render(report=report)
 
 
 def comparison_markdown(section: Section) -> str:
     """Return the tables that set several runs side by side, as Markdown."""
-    return _environment(is_html=False).get_template("comparison.md.j2").render(section=section)
+    return environment(is_html=False).get_template("comparison.md.j2").render(section=section)
 
 
 def _escape_markdown(value: object) -> object:
@@ -227,7 +227,8 @@ def _fenced(value: str) -> Markup:
 
 
 @functools.cache
-def _environment(*, is_html: bool) -> jinja2.Environment:
+def environment(*, is_html: bool) -> jinja2.Environment:
+    """Return what renders templates: as HTML it escapes all that is printed, as Markdown too."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=is_html,

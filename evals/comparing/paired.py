@@ -51,13 +51,16 @@ CLUSTERS_FOR_RATIO = 20
 
 
 class Finding(StrEnum):
-    """What the numbers allow to say of the second result against the first."""
+    """What the numbers allow to say of the second result against the first.
+
+    `EQUIVALENT` is a difference that is shown to be within the margin, `TOO_FEW` are clusters.
+    """
 
     BETTER = "better"
     WORSE = "worse"
-    SAME = "within the margin"
+    EQUIVALENT = "equivalent"
     UNRESOLVED = "unresolved"
-    TOO_FEW = "too few clusters"
+    TOO_FEW = "too few"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Compared:
         first: Score of the first, as a share.
         second: Score of the second.
         difference: Second minus first.
+        standard_error: Of the difference, clustered.
         ci: Its interval; none under `MIN_CLUSTERS` clusters.
         test: Which test gave `p`.
         p: Two-sided p of no difference.
@@ -117,6 +121,7 @@ class Compared:
     first: float
     second: float
     difference: float
+    standard_error: float
     ci: tuple[float, float]
     test: str
     p: float
@@ -224,7 +229,7 @@ def _finding(one: Compared, rule: Rule) -> Finding:
         return Finding.TOO_FEW
     if one.p_holm < 1 - rule.level:
         return Finding.BETTER if one.difference > 0 else Finding.WORSE
-    return Finding.SAME if one.p_equivalent_holm < 1 - rule.level else Finding.UNRESOLVED
+    return Finding.EQUIVALENT if one.p_equivalent_holm < 1 - rule.level else Finding.UNRESOLVED
 
 
 def _compare(name: str, metric: str, tasks: Sequence[PairedTask], rule: Rule) -> Compared:
@@ -249,6 +254,7 @@ def _compare(name: str, metric: str, tasks: Sequence[PairedTask], rule: Rule) ->
         first=float(sample.values[0]),
         second=float(sample.values[1]),
         difference=difference.value,
+        standard_error=difference.standard_error,
         ci=difference.interval(rule.level) if is_enough else (math.nan, math.nan),
         test=test,
         p=p,

@@ -79,7 +79,7 @@ def _found(one: Compared, first: str, second: str, rule: Rule) -> str:
                 f"{second} is {one.finding} than {first} by {_plain(abs(one.difference))} points"
                 f"{small} ({interval}; {test})."
             )
-        case Finding.SAME:
+        case Finding.EQUIVALENT:
             return (
                 f"{second} and {first} differ by less than the margin of {margin}: {signed} "
                 f"({interval}; equivalence p {_equals(one.p_equivalent_holm)})."
@@ -105,10 +105,8 @@ def _gap(one: Compared, first: str) -> str:
         return ""
     if math.isnan(one.gap_closed):
         told = "" if math.isnan(one.lead_ci[0]) else f" {_range(one.lead_ci)}"
-        return (
-            f"The teacher does not surely lead {first} ({_signed(one.lead)} points{told}): there is "
-            "no lead to make up."
-        )
+        lead = f"{_signed(one.lead)} points{told}"
+        return f"The teacher does not surely lead {first} ({lead}): there is no lead to make up."
     closed = f"Gap closed: {_percent(one.gap_closed)} of the teacher's lead of "
     closed += f"{_plain(one.lead)} points"
     if math.isnan(one.gap_ci[0]):

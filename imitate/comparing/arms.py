@@ -143,7 +143,7 @@ def _task(
 def _group(score: Score, about: Mapping[str, Any], mixes: Collection[str]) -> str:
     """Return which tasks a task may be averaged with: those of its axis, as the verdict does."""
     if not about.get("in_verdict", True):
-        return score.task
+        return f"{score.task}, outside the verdict"
     if score.axis is not Axis.CAPABILITY:
         return score.axis.value
     is_supported = not set(mixes).isdisjoint(about.get("in_support_of") or ())
