@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,16 @@ import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from evals.comparing.lm_eval_logs import is_lm_eval_log, read_lm_eval_log
-from evals.comparing.logs import PairedTask, ScoredItem, ScoreLog, TaskLog, pair_logs
-from evals.comparing.paired import Rule, compare_paired
-from evals.errors import DataError, RecordError
+from evals.comparing.logs import (
+    PairedTask,
+    Pairing,
+    ScoredItem,
+    ScoreLog,
+    TaskLog,
+    pair_logs,
+)
+from evals.comparing.paired import Compared, Comparison, Finding, Rule, compare_paired
+from evals.errors import RecordError
 
 # --- pairing --------------------------------------------------------------------------------------
 
@@ -30,7 +35,7 @@ def log_of(name: str, values: dict[str, float], **options: Any) -> ScoreLog:
 def test_items_pair_by_id_and_the_rest_is_listed() -> None:
     one = log_of("one", {"a": 1.0, "b": 0.0, "c": 1.0})
     two = log_of("two", {"c": 0.0, "b": 1.0, "d": 1.0})
-    paired = pair_logs([one, two])[0]
+    paired = pair_logs([one, two]).tasks[0]
     assert paired.values.tolist() == [[0.0, 1.0], [1.0, 0.0]]
     assert paired.unpaired == {"one": ("a",), "two": ("d",)}
 
@@ -57,6 +62,25 @@ def test_results_measured_differently_are_refused_with_the_difference(
     assert message in str(caught.value)
 
 
+def test_tasks_that_one_result_lacks_are_told() -> None:
+    one, two = log_of("one", {"a": 1.0}), log_of("two", {"a": 1.0})
+    more = ScoreLog("two", {**two.tasks, "extra": two.tasks["qa"]})
+    found = pair_logs([one, more])
+    assert found.left_out == {"one": (), "two": ("extra",)}
+    teacher = ScoreLog("teacher", {"other": one.tasks["qa"]})
+    with pytest.raises(RecordError, match=r"no task is in all results .*teacher: other"):
+        pair_logs([one, two, teacher])
+
+
+def test_what_could_not_be_checked_is_told() -> None:
+    known = {"prompts": {"a": "Q"}, "settings": {"shots": "0"}}
+    seen = pair_logs([log_of("one", {"a": 1.0}, **known), log_of("two", {"a": 1.0}, **known)])
+    assert seen.tasks[0].notes == ()
+    blind = pair_logs([log_of("one", {"a": 1.0}), log_of("two", {"a": 1.0}, **known)])
+    assert "1 pairs have no prompt on record" in blind.tasks[0].notes[0]
+    assert "settings such as the number of examples are not on record" in blind.tasks[0].notes[1]
+
+
 def test_nothing_in_common_is_refused() -> None:
     with pytest.raises(RecordError, match="no item is in all results, which have 1, 1"):
         pair_logs([log_of("one", {"a": 1.0}), log_of("two", {"b": 1.0})])
@@ -79,6 +103,19 @@ def task_of(values: list[list[float]], clusters: list[str] | None = None) -> Pai
     return PairedTask("qa", "acc", np.array(values), tuple(names), {})
 
 
+def together(tasks: Sequence[PairedTask], rule: Rule | None = None) -> Comparison:
+    names = ("one", "two", "teacher")[: max(len(task.values) for task in tasks)]
+    return compare_paired(Pairing(names, tuple(tasks), {}, {}), rule or Rule())
+
+
+def compared(task: PairedTask, rule: Rule) -> Compared:
+    return together([task], rule).tasks[0]
+
+
+def ids(n: int) -> tuple[str, ...]:
+    return tuple(map(str, range(n)))
+
+
 def drawn(n: int, *, gain: float, seed: int, n_results: int = 2) -> list[list[float]]:
     rng = np.random.default_rng(seed)
     ease = rng.random(n)
@@ -88,7 +125,7 @@ def drawn(n: int, *, gain: float, seed: int, n_results: int = 2) -> list[list[fl
 def test_difference_and_mcnemar_are_those_of_other_packages() -> None:
     rng = np.random.default_rng(4)
     first, second = (rng.random(200) < 0.5).astype(float), (rng.random(200) < 0.6).astype(float)
-    found = compare_paired([task_of([first.tolist(), second.tolist()])], Rule()).tasks[0]
+    found = compared(task_of([first.tolist(), second.tolist()]), Rule())
     table = [[((first == a) & (second == b)).sum() for b in (1, 0)] for a in (1, 0)]
     assert found.test == "McNemar"
     assert found.p == pytest.approx(float(mcnemar(table, exact=True).pvalue))
@@ -103,7 +140,7 @@ def test_detectable_effect_is_that_of_the_t_test() -> None:
     from statsmodels.stats.power import tt_solve_power
 
     first, second = np.array(drawn(400, gain=0.1, seed=1))
-    found = compare_paired([task_of([first.tolist(), second.tolist()])], Rule()).tasks[0]
+    found = compared(task_of([first.tolist(), second.tolist()]), Rule())
     deviation = float((second - first).std(ddof=1))
     effect = tt_solve_power(nobs=400, alpha=0.05, power=0.8) * deviation
     assert found.detectable == pytest.approx(effect, rel=0.01)
@@ -111,9 +148,9 @@ def test_detectable_effect_is_that_of_the_t_test() -> None:
 
 def test_clusters_widen_the_interval_and_change_the_test() -> None:
     values = [[0.0] * 200, [float(number // 10 % 2) for number in range(200)]]
-    alone = compare_paired([task_of(values)], Rule()).tasks[0]
+    alone = compared(task_of(values), Rule())
     grouped = [str(number // 10) for number in range(200)]
-    together = compare_paired([task_of(values, grouped)], Rule()).tasks[0]
+    together = compared(task_of(values, grouped), Rule())
     assert (alone.test, together.test) == ("McNemar", "sign flip")
     assert together.ci[1] - together.ci[0] > 2.5 * (alone.ci[1] - alone.ci[0])
     assert together.n_clusters == 20
@@ -122,9 +159,9 @@ def test_clusters_widen_the_interval_and_change_the_test() -> None:
 def test_equivalence_needs_a_margin_that_holds() -> None:
     values = drawn(2000, gain=0.0, seed=2)
     noisy = [values[0], [1 - v if n % 20 == 0 else v for n, v in enumerate(values[0])]]
-    found = compare_paired([task_of(noisy)], Rule(margin=0.05)).tasks[0]
+    found = compared(task_of(noisy), Rule(margin=0.05))
     assert found.p_equivalent < 0.05
-    assert compare_paired([task_of(noisy)], Rule(margin=0.001)).tasks[0].p_equivalent > 0.05
+    assert compared(task_of(noisy), Rule(margin=0.001)).p_equivalent > 0.05
 
 
 def test_tasks_are_corrected_together_and_weigh_the_same_on_the_whole() -> None:
@@ -133,124 +170,75 @@ def test_tasks_are_corrected_together_and_weigh_the_same_on_the_whole() -> None:
         PairedTask("small", "acc", small.values, small.clusters, {}),
         PairedTask("large", "acc", large.values, tuple(f"l{c}" for c in large.clusters), {}),
     ]
-    found = compare_paired(tasks, Rule())
-    assert found.overall is not None
+    found = together(tasks)
     mean = np.mean([one.difference for one in found.tasks])
-    assert found.overall.difference == pytest.approx(mean)
+    assert found.means[0].difference == pytest.approx(mean)
     assert found.tasks[0].p_holm == pytest.approx(2 * found.tasks[0].p)
-    assert compare_paired(tasks[:1], Rule()).overall is None
+    assert together(tasks[:1]).means == ()
 
 
 def test_failed_items_are_left_out_of_both_and_counted() -> None:
     values = drawn(50, gain=0.2, seed=5)
     values[1][0] = math.nan
-    found = compare_paired([task_of(values)], Rule()).tasks[0]
+    found = compared(task_of(values), Rule())
     assert (found.n_items, found.n_failed) == (49, 1)
 
 
 def test_gap_closed_is_told_where_there_is_a_gap() -> None:
-    found = compare_paired([task_of(drawn(500, gain=0.2, seed=6, n_results=3))], Rule()).tasks[0]
+    found = compared(task_of(drawn(500, gain=0.2, seed=6, n_results=3)), Rule())
     assert found.gap_ci[0] < 0.5 < found.gap_ci[1]
     same = drawn(500, gain=0.0, seed=7, n_results=3)
-    assert math.isnan(compare_paired([task_of(same)], Rule()).tasks[0].gap_closed)
-    few = compare_paired([task_of(drawn(15, gain=0.25, seed=8, n_results=3))], Rule()).tasks[0]
+    assert math.isnan(compared(task_of(same), Rule()).gap_closed)
+    few = compared(task_of(drawn(15, gain=0.25, seed=8, n_results=3)), Rule())
     assert math.isnan(few.gap_ci[0])
 
 
+def test_teacher_that_is_behind_or_lacks_a_task_closes_no_gap() -> None:
+    first, second, third = drawn(300, gain=0.2, seed=10, n_results=3)
+    behind = compared(task_of([third, second, first]), Rule())
+    assert behind.lead == pytest.approx(np.mean(first) - np.mean(third))
+    assert behind.lead_ci[1] < 0
+    assert math.isnan(behind.gap_closed)
+    with_teacher = PairedTask("a", "acc", np.array([first, second, third]), ids(300), {})
+    without = PairedTask("b", "acc", np.array([first, second]), ids(300), {})
+    found = together([with_teacher, without])
+    assert not math.isnan(found.tasks[0].gap_closed)
+    assert math.isnan(found.tasks[1].teacher)
+    assert math.isnan(found.means[0].teacher)
+
+
+def test_tasks_of_other_groups_have_means_of_their_own() -> None:
+    values = np.array(drawn(100, gain=0.1, seed=11))
+    tasks = [
+        PairedTask(name, "acc", values, ids(100), {}, group=group)
+        for name, group in (("a", "facts"), ("b", "facts"), ("c", "style"))
+    ]
+    assert [one.task for one in together(tasks).means] == ["2 tasks of facts"]
+
+
+@pytest.mark.parametrize(
+    ("gain", "n", "margin", "finding"),
+    [
+        (0.3, 200, 0.05, Finding.BETTER),
+        (-0.3, 200, 0.05, Finding.WORSE),
+        (0.0, 200, 0.05, Finding.EQUIVALENT),
+        (0.04, 60, 0.01, Finding.UNRESOLVED),
+        (0.3, 9, 0.05, Finding.TOO_FEW),
+    ],
+)
+def test_finding_follows_from_tests_and_margin(
+    gain: float, n: int, margin: float, finding: Finding
+) -> None:
+    assert compared(task_of(drawn(n, gain=gain, seed=12)), Rule(margin=margin)).finding is finding
+
+
+def test_task_that_failed_on_every_item_is_refused() -> None:
+    with pytest.raises(RecordError, match="on each of 12 items one of the results failed"):
+        compared(task_of([[math.nan] * 12, [1.0] * 12]), Rule())
+
+
 def test_few_clusters_give_no_interval() -> None:
-    found = compare_paired([task_of(drawn(9, gain=0.3, seed=9))], Rule()).tasks[0]
+    found = compared(task_of(drawn(9, gain=0.3, seed=9)), Rule())
     assert math.isnan(found.ci[0])
     assert math.isnan(found.p_equivalent)
     assert not math.isnan(found.p)
-
-
-# --- lm-eval's logs -------------------------------------------------------------------------------
-
-DATE = "2026-11-24T10-00-00.123456"
-
-
-def write_log(
-    folder: Path, rows: list[dict[str, Any]], *, date: str = DATE, n_shot: int = 2
-) -> Path:
-    inner = folder / "some__model"
-    inner.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (inner / f"samples_qa_{date}.jsonl").write_text(lines)
-    results = {"n-shot": {"qa": n_shot}, "configs": {"qa": {"output_type": "multiple_choice"}}}
-    (inner / f"results_{date}.json").write_text(json.dumps(results))
-    return folder
-
-
-def sample(number: int, acc: float, **more: Any) -> dict[str, Any]:
-    return {
-        "doc_id": number,
-        "doc": {"question": f"Q{number}", "subject": f"s{number // 3}"},
-        "arguments": {
-            "gen_args_0": {"arg_0": f"Q{number}\nA:", "arg_1": " yes"},
-            "gen_args_1": {"arg_0": f"Q{number}\nA:", "arg_1": " no"},
-        },
-        "filter": "none",
-        "metrics": ["acc", "perplexity"],
-        "doc_hash": f"h{number}",
-        "acc": acc,
-        "perplexity": [-3.0, 2],
-    } | more
-
-
-def test_sample_log_is_read(tmp_path: Path) -> None:
-    folder = write_log(tmp_path / "run", [sample(0, 1.0), sample(1, 0.0), sample(1, 1.0)])
-    assert is_lm_eval_log(folder)
-    assert not is_lm_eval_log(Path(__file__).parent)
-    task = read_lm_eval_log(folder).tasks["qa"]
-    assert [(one.item_id, one.value) for one in task.items] == [
-        ("h0", 1.0),
-        ("h1", 0.0),
-        ("h1#2", 1.0),
-    ]
-    assert task.metric == "acc"
-    assert task.items[0].prompt == "Q0\nA:\n yes\n no"
-    assert task.settings["few-shot examples"] == "2"
-
-
-def test_latest_log_of_a_task_counts(tmp_path: Path) -> None:
-    write_log(tmp_path, [sample(0, 0.0)])
-    write_log(tmp_path, [sample(0, 1.0)], date="2026-11-25T10-00-00.000000")
-    assert read_lm_eval_log(tmp_path).tasks["qa"].items[0].value == 1.0
-
-
-def test_clusters_are_a_field_of_the_documents(tmp_path: Path) -> None:
-    write_log(tmp_path, [sample(number, 1.0) for number in range(6)])
-    items = read_lm_eval_log(tmp_path, cluster="subject").tasks["qa"].items
-    assert [one.cluster for one in items] == ["s0"] * 3 + ["s1"] * 3
-    with pytest.raises(DataError, match="no field `topic`") as caught:
-        read_lm_eval_log(tmp_path, cluster="topic")
-    assert "question, subject" in str(caught.value)
-
-
-def test_filter_and_metric_are_chosen_by_name(tmp_path: Path) -> None:
-    rows = [sample(0, value, filter=name) for name, value in (("strict", 0.0), ("flexible", 1.0))]
-    write_log(tmp_path, rows)
-    read = read_lm_eval_log(tmp_path, filter_name="flexible").tasks["qa"]
-    assert (read.items[0].value, read.metric) == (1.0, "acc after flexible")
-    with pytest.raises(DataError, match="no metric `f1`"):
-        read_lm_eval_log(tmp_path, metric="f1")
-    with pytest.raises(DataError, match="no metric `perplexity`"):
-        read_lm_eval_log(tmp_path, metric="perplexity")
-
-
-def test_other_shots_are_refused(tmp_path: Path) -> None:
-    logs = [
-        read_lm_eval_log(write_log(tmp_path / name, [sample(0, 1.0)], n_shot=shots))
-        for name, shots in (("a", 0), ("b", 5))
-    ]
-    with pytest.raises(RecordError, match="few-shot examples: 0 against 5"):
-        pair_logs(logs)
-
-
-def test_file_that_is_no_log_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no sample logs"):
-        read_lm_eval_log(tmp_path)
-    path = tmp_path / f"samples_qa_{DATE}.jsonl"
-    path.write_text('{"question": "what?"}\n')
-    with pytest.raises(DataError, match="`doc_id` or `metrics` is missing"):
-        read_lm_eval_log(path)
