@@ -124,8 +124,9 @@ def _first_scorer(log: EvalLog, file: Path) -> str:
     for sample in log.samples or []:
         if sample.scores:
             return str(next(iter(sample.scores)))
+    why = f": {log.error.message.splitlines()[0]}" if log.error else ""
     raise DataError(
-        f"no scores in {file.name}, whose status is `{log.status}`",
+        f"no scores in {file.name}, whose status is `{log.status}`{why}",
         where=str(file),
         hint="`inspect score LOG` scores a log that has answers",
     )
