@@ -118,3 +118,11 @@ def test_document_without_the_metric_is_told(tmp_path: Path) -> None:
     del rows[1]["acc"]
     with pytest.raises(DataError, match="document 1 has no `acc`"):
         read_lm_eval_log(write_log(tmp_path, rows))
+
+
+def test_folder_with_logs_of_two_models_is_refused(tmp_path: Path) -> None:
+    for name in ("base", "tuned"):
+        write_log(tmp_path / name, [sample(0, 1.0)])
+    with pytest.raises(DataError, match="logs of 2 models in") as caught:
+        read_lm_eval_log(tmp_path)
+    assert str(tmp_path / "tuned" / "some__model") in str(caught.value)

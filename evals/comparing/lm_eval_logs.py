@@ -47,10 +47,13 @@ def read_lm_eval_log(
             own where empty.
 
     Raises:
-        DataError: A file is no sample log, or lacks the metric, the filter or the field.
+        DataError: A file is no sample log, or lacks the metric, the filter or the field; or the
+            folder holds logs of several models.
     """
     latest: dict[str, tuple[str, Path]] = {}
-    for file in _sample_files(path):
+    files = list(_sample_files(path))
+    _check_one_model(path, files)
+    for file in files:
         found = _SAMPLES.fullmatch(file.name)
         assert found is not None, file
         dated = found["date"], file
@@ -66,6 +69,17 @@ def read_lm_eval_log(
         for task, (date, file) in sorted(latest.items())
     }
     return ScoreLog(path.name, tasks, f"lm-eval's sample log {path}")
+
+
+def _check_one_model(path: Path, files: Sequence[Path]) -> None:
+    """See that all logs lie in one folder: lm-eval names a folder after each model."""
+    folders = sorted({str(file.parent) for file in files})
+    if len(folders) > 1:
+        raise DataError(
+            f"logs of {len(folders)} models in {path}",
+            where=str(path),
+            hint=f"name one of their folders: {', '.join(folders)}",
+        )
 
 
 def _sample_files(path: Path) -> Iterator[Path]:

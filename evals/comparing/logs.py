@@ -184,7 +184,7 @@ def _notes(names: Sequence[str], logs: Sequence[TaskLog], *, n_unseen: int) -> t
     said = [f"{name}: {note}" for name, log in zip(names, logs, strict=True) for note in log.notes]
     if n_unseen:
         said.append(
-            f"{n_unseen} pairs have no prompt on record, so that nobody can see whether both "
+            f"{n_unseen:,} pairs have no prompt on record, so that nobody can see whether both "
             "were asked alike"
         )
     if not all(log.settings for log in logs):

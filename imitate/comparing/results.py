@@ -86,6 +86,12 @@ def _read(path: Path, reading: Reading) -> ScoreLog:
         )
     if path.is_dir():
         raise DataError(f"no result in the folder {path}", where=str(path), hint=KNOWN)
+    if path.name.startswith("results_") and path.suffix == ".json":
+        raise DataError(
+            f"{path.name} holds means of tasks, which do not pair",
+            where=str(path),
+            hint="name its folder; `lm_eval --log_samples` writes the items beside it",
+        )
     return read_table(path, dataclasses.replace(reading.columns, cluster=reading.cluster))
 
 
