@@ -62,6 +62,18 @@ def test_results_measured_differently_are_refused_with_the_difference(
     assert message in str(caught.value)
 
 
+def test_long_settings_are_cut_to_where_they_part() -> None:
+    same = "x" * 1000
+    logs = [
+        log_of(name, {"a": 1.0}, settings={"examples": same + name * 1000})
+        for name in ("one", "two")
+    ]
+    with pytest.raises(RecordError) as caught:
+        pair_logs(logs)
+    assert f"\N{HORIZONTAL ELLIPSIS}{'x' * 40}oneone" in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
 def test_tasks_that_one_result_lacks_are_told() -> None:
     one, two = log_of("one", {"a": 1.0}), log_of("two", {"a": 1.0})
     more = ScoreLog("two", {**two.tasks, "extra": two.tasks["qa"]})

@@ -21,7 +21,7 @@ __all__ = ["PairedTask", "Pairing", "ScoreLog", "ScoredItem", "TaskLog", "pair_l
 FloatArray = NDArray[np.float64]
 
 _SHOWN_LINES = 12
-_SHOWN_CHARACTERS = 300
+_SHOWN_CHARACTERS, _SHOWN_BEFORE = 300, 40
 _SHOWN_NAMES = 8
 
 
@@ -205,7 +205,7 @@ def _index(task: str, name: str, log: TaskLog) -> dict[str, ScoredItem]:
 def _check_alike(task: str, names: tuple[str, str], logs: tuple[TaskLog, TaskLog]) -> None:
     first, second = logs
     differing = [
-        f"{key}: {first.settings[key]} against {second.settings[key]}"
+        f"{key}: {_contrasted(first.settings[key], second.settings[key])}"
         for key in first.settings
         if key in second.settings and first.settings[key] != second.settings[key]
     ]
@@ -217,6 +217,23 @@ def _check_alike(task: str, names: tuple[str, str], logs: tuple[TaskLog, TaskLog
             + "; ".join(differing),
             hint="a difference of scores could be the setting's: measure both alike",
         )
+
+
+def _contrasted(first: str, second: str) -> str:
+    """Return two settings, long ones cut to where they part."""
+    parting = next(
+        (i for i, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]),
+        min(len(first), len(second)),
+    )
+    start = max(0, parting - _SHOWN_BEFORE)
+    ellipsis = "\N{HORIZONTAL ELLIPSIS}"
+    shown = [
+        (ellipsis if start else "")
+        + one[start : start + _SHOWN_CHARACTERS]
+        + (ellipsis if len(one) > start + _SHOWN_CHARACTERS else "")
+        for one in (first, second)
+    ]
+    return " against ".join(shown)
 
 
 def _check_prompts(
