@@ -112,6 +112,7 @@ def _figure(entry: Entry, entries: list[Entry]) -> Iterator[Figure]:
             _scaled(arm["controlled_win_rate"]),
         )
         for arm in entry["arms"]
+        if arm["win_rate"]["value"] is not None
     ]
     if not drawn:
         return
@@ -162,6 +163,8 @@ def _arm_table(entry: Entry, entries: list[Entry]) -> Table:
 def _chance_at_equal_length(arm: Entry) -> Cell:
     """Return a log-odds as a chance, with its interval."""
     strength = arm["length_controlled"]
+    if strength["value"] is None:
+        return Cell("–")
     bounds = strength.get("ci95")
     interval = [_chance(bound) for bound in bounds] if bounds else None
     return Cell(percent(_chance(strength["value"])), share_interval(interval))
@@ -210,8 +213,13 @@ def _judge_tables(entries: list[Entry]) -> tuple[Table, ...]:
 
 
 def _notes(entry: Entry) -> list[str]:
-    """Return where the controlled order of two arms hangs on a third."""
-    return [
+    """Return who has no finite strength, and where the order of two arms hangs on a third."""
+    boundless = [
+        f"{entry['judge']}: {arm} was preferred whenever it met the others, or never, by itself or "
+        "with arms it shares this with: it has no finite strength."
+        for arm in entry.get("boundless") or []
+    ]
+    return boundless + [
         f"{entry['judge']}: without {change['without']}, {change['weaker']} comes before "
         f"{change['stronger']} at equal style. Their order hangs on who else took part."
         for change in entry.get("changes") or []

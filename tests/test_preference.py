@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -175,7 +176,7 @@ def test_place_and_gamma_are_recovered() -> None:
 def test_share_of_nothing_is_undefined_and_few_prompts_give_no_interval() -> None:
     nothing = simulate({"a": 0.0}, {"a": 0.0}, n_prompts=100, seed=8)
     assert math.isnan(measure_preference(nothing, "base", resamples=100).arms[0].by_style.value)
-    few = simulate({"a": 2.5}, {"a": 1.0}, n_prompts=15, seed=8)
+    few = simulate({"a": 2.0}, {"a": 0.5}, n_prompts=15, seed=8)
     share = measure_preference(few, "base", resamples=100).arms[0].by_style
     assert not math.isnan(share.value)
     assert math.isnan(share.low)
@@ -213,3 +214,39 @@ def test_pure_noise_is_covered() -> None:
         one = measure_preference(battles, "base", resamples=100).arms[0].style_controlled
         outside += not one.low < 0 < one.high
     assert outside <= 11
+
+
+# --- what has no finite answer --------------------------------------------------------------------
+
+
+def test_arm_that_always_wins_has_no_strength_and_leaves_the_others_theirs() -> None:
+    whole = simulate({"tuned": 0.5, "zealot": 0.0}, {"tuned": 0.0, "zealot": 0.0}, n_prompts=40)
+    is_zealot = whole.one == whole.arms.index("zealot")
+    preference = np.where(is_zealot, 1.0, whole.preference)
+    battles = dataclasses.replace(whole, preference=preference)
+    found = measure_preference(battles, "base", resamples=50)
+    assert found.boundless == ("zealot",)
+    tuned, zealot = found.arms
+    assert zealot.arm == "zealot"
+    assert math.isnan(zealot.raw.value)
+    assert math.isnan(zealot.win_rate.value)
+    alone = measure_preference(whole.without("zealot"), "base", resamples=50)
+    assert tuned.raw.value == pytest.approx(alone.arms[0].raw.value, abs=0.1)
+
+
+def test_one_tie_is_enough_for_a_finite_strength() -> None:
+    whole = simulate({"tuned": 0.0}, {"tuned": 0.0}, n_prompts=30)
+    preference = np.ones(len(whole.one))
+    preference[3] = 0.5
+    battles = dataclasses.replace(whole, preference=preference)
+    found = measure_preference(battles, "base", resamples=50)
+    assert found.boundless == ()
+    assert found.arms[0].raw.value > 3
+
+
+def test_place_that_decides_every_verdict_has_no_finite_weight() -> None:
+    whole = simulate({"tuned": 0.0}, {"tuned": 0.0}, n_prompts=30)
+    always_first = dataclasses.replace(whole, preference=(whole.place + 1) / 2)
+    found = measure_preference(always_first, "base", resamples=50)
+    assert math.isnan(found.first.value)
+    assert found.arms[0].win_rate.value == pytest.approx(0.5, abs=0.01)

@@ -1,6 +1,7 @@
 """Judges of a run that are asked, and people's ratings as one of them, on recorded outputs."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def likes_lists(body: Body, _: int = 0) -> Reply:
-    """Prefers the answer that alone has a list; of two with one, what it sees first."""
+    """Prefers the answer that alone has a list; else, and to every fifth prompt, the first one."""
     first, second = shown_answers(body)
-    winner = "B" if "1. " in second and "1. " not in first else "A"
+    is_lazy = re.search(r"about thing \d*[05]\.", first) is not None
+    winner = "B" if "1. " in second and "1. " not in first and not is_lazy else "A"
     return answer(json.dumps({"reason": "so", "winner": winner}), role="assistant")
 
 
@@ -70,7 +72,7 @@ def test_asked_judge_sees_every_arm_against_teacher_and_base_in_both_orders(
     assert entry["asked"]["model"] == "gpt"
     assert len(entry["asked"]["rubric_sha256"]) == 64
     lists = next(arm for arm in entry["arms"] if arm["arm"] == "base/parrot")
-    assert lists["win_rate"]["value"] > 0.9
+    assert 0.8 < lists["win_rate"]["value"] < 1
     # between two answers with lists it takes the first, and says so by flipping
     assert 0 < entry["card"]["flips"]["value"] < 1
     told = (path.parent / "runs" / "recorded" / "logs" / "judges.jsonl").read_text("utf-8")

@@ -314,6 +314,7 @@ def make_preference(judge: str = "grader", base: str = "medium") -> dict[str, An
         "n_clusters": 80,
         "n_battles": 157,
         "changes": [],
+        "boundless": [],
     }
 
 

@@ -25,7 +25,7 @@ from scipy.special import expit
 from evals.errors import RecordError
 from evals.preference.battles import Battles
 
-__all__ = ["Design", "Fit", "fit_preference", "gram_matrix", "make_design"]
+__all__ = ["Design", "Fit", "fit_preference", "gram_matrix", "make_design", "without_bound"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -117,6 +117,23 @@ def make_design(battles: Battles, reference: str, features: tuple[int, ...] = ()
         preference=battles.preference,
         n_features=len(features),
     )
+
+
+def without_bound(battles: Battles, reference: str) -> tuple[str, ...]:
+    """Return the arms whose strength over the reference has no finite estimate.
+
+    Where of two groups of arms the one was preferred every time they met, however much stronger it
+    is fits as well: the likelihood has no maximum. Ties count for both.
+
+    Source: Ford (1957), "Solution of a ranking problem from binary comparisons", assumption 2.
+    """
+    n_arms = len(battles.arms)
+    beaten = np.zeros((n_arms, n_arms))
+    beaten[battles.one[battles.preference > 0], battles.other[battles.preference > 0]] = 1
+    beaten[battles.other[battles.preference < 1], battles.one[battles.preference < 1]] = 1
+    _, part = connected_components(beaten, directed=True, connection="strong")
+    own = part[battles.arms.index(reference)]
+    return tuple(name for name, of in zip(battles.arms, part, strict=True) if of != own)
 
 
 def fit_preference(

@@ -38,6 +38,7 @@ from evals.preference.bradleyterry import (
     fit_preference,
     gram_matrix,
     make_design,
+    without_bound,
 )
 
 __all__ = ["ArmPreference", "OrderChange", "Preference", "measure_preference"]
@@ -87,12 +88,14 @@ class Preference:
 
     Attributes:
         reference: The arm that the others are measured against.
-        arms: The others, strongest raw first.
+        arms: The others, strongest raw first; last those without a finite strength, undefined.
         gamma: Log-odds of one standard deviation more of each feature, by its name.
-        first: Log-odds of being shown first; undefined where that was not varied.
+        first: Log-odds of being shown first; undefined where that was not varied, or decided all.
         n_clusters: Prompts.
         n_battles: Verdicts.
         changes: Arms whose controlled order hangs on which others took part.
+        boundless: Arms that were always or never preferred, they or those with whom they stand:
+            however much stronger, or weaker, would fit as well.
     """
 
     reference: str
@@ -102,6 +105,7 @@ class Preference:
     n_clusters: int
     n_battles: int
     changes: tuple[OrderChange, ...]
+    boundless: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,15 +138,23 @@ def measure_preference(
         for weights in _resampled_weights(rows, len(battles.one), resamples, seed)
     ]
     count = _Counter(point, draws, len(rows), len(battles.one))
-    arms = [_arm(count, name, place) for place, name in enumerate(designs[0].arms)]
+    boundless = without_bound(battles, reference)
+    arms = [
+        _undefined_arm(name, len(battles.one)) if name in boundless else _arm(count, name, place)
+        for place, name in enumerate(designs[0].arms)
+    ]
+    first = count.estimate(lambda m: m.by_style.place)
+    if abs(((battles.preference - 0.5) * battles.place).sum()) == len(battles.one) / 2:
+        first = _undefined(len(battles.one))  # the place decided every verdict
     return Preference(
         reference=reference,
-        arms=tuple(sorted(arms, key=lambda one: (-one.raw.value, one.arm))),
+        arms=tuple(sorted(arms, key=_by_strength)),
         gamma={name: _gamma(count, place) for place, name in enumerate(FEATURES)},
-        first=count.estimate(lambda m: m.by_style.place),
+        first=first,
         n_clusters=len(rows),
         n_battles=len(battles.one),
         changes=tuple(_order_changes(battles, reference, point.by_style, designs[2].arms)),
+        boundless=boundless,
     )
 
 
@@ -169,7 +181,6 @@ def _arm(count: _Counter, name: str, place: int) -> ArmPreference:
     advantage = count.estimate(whole)
     is_sure = advantage.low > 0 or advantage.high < 0
     share = count.estimate(lambda m: m.earned[place] / whole(m))
-    undefined = Estimate(math.nan, math.nan, math.nan, count.n_rows)
     if count.n_clusters < CLUSTERS_FOR_SHARE:
         share = dataclasses.replace(share, low=math.nan, high=math.nan)
     return ArmPreference(
@@ -179,8 +190,20 @@ def _arm(count: _Counter, name: str, place: int) -> ArmPreference:
         style_controlled=count.estimate(lambda m: m.by_style.strengths[place]),
         win_rate=count.estimate(lambda m: expit(m.raw.strengths[place])),
         controlled_win_rate=count.estimate(lambda m: expit(m.by_style.strengths[place])),
-        by_style=share if is_sure else undefined,
+        by_style=share if is_sure else _undefined(count.n_rows),
     )
+
+
+def _by_strength(one: ArmPreference) -> tuple[bool, float, str]:
+    return math.isnan(one.raw.value), -one.raw.value, one.arm
+
+
+def _undefined_arm(name: str, n_rows: int) -> ArmPreference:
+    return ArmPreference(name, *[_undefined(n_rows)] * 6)
+
+
+def _undefined(n_rows: int) -> Estimate:
+    return Estimate(math.nan, math.nan, math.nan, n_rows)
 
 
 def _gamma(count: _Counter, place: int) -> Estimate:

@@ -153,6 +153,7 @@ def _preference_json(
         "n_clusters": found.n_clusters,
         "n_battles": found.n_battles,
         "changes": [dataclasses.asdict(change) for change in found.changes],
+        "boundless": list(found.boundless),
     }
 
 
