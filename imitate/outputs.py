@@ -60,7 +60,8 @@ def _outputs(
                 where=f"{path}:{number}",
                 hint=f"columns there: {', '.join(row)}",
             )
-        outputs.setdefault(_key(str(row[key_column])), str(row[text_column]))
+        if row[text_column] is not None:
+            outputs.setdefault(_key(str(row[key_column])), str(row[text_column]))
     return outputs
 
 

@@ -89,6 +89,12 @@ def _null_alerts(entries: list[Entry]) -> list[str]:
         for arm in entry["arms"]
         if arm["arm"].endswith("+null") and _low(arm["win_rate"]) > 0.5
     ]
+    won += [
+        f"{entry['judge']} (whenever it met them, against {entry['base']})"
+        for entry in entries
+        for arm in entry["arms"]
+        if arm["arm"].endswith("+null") and arm["arm"] in (entry.get("unbeaten") or [])
+    ]
     if not won:
         return []
     return [f"A constant text is preferred to the base's answers by {listed(won)}: distrust it."]
@@ -99,7 +105,10 @@ def _low(estimate: Entry) -> float:
 
 
 def _is_in_one_order(entry: Entry) -> bool:
-    return entry["card"]["flips"]["value"] is None and bool(entry["card"]["n_judgements"])
+    card = entry["card"]
+    n_verdicts = card["n_judgements"] - card["n_failed"]
+    no_order = card["flips"]["value"] is None and entry.get("first", {}).get("value") is None
+    return no_order and n_verdicts > 0
 
 
 def _figure(entry: Entry, entries: list[Entry]) -> Iterator[Figure]:
@@ -112,7 +121,7 @@ def _figure(entry: Entry, entries: list[Entry]) -> Iterator[Figure]:
             _scaled(arm["controlled_win_rate"]),
         )
         for arm in entry["arms"]
-        if arm["win_rate"]["value"] is not None
+        if arm["controlled_win_rate"]["value"] is not None
     ]
     if not drawn:
         return
@@ -178,7 +187,7 @@ def _judge_tables(entries: list[Entry]) -> tuple[Table, ...]:
     rows = tuple(
         (
             Cell(_named(entry, entries), _asked(entry)),
-            _share(entry["card"]["first"], otherwise="not estimable"),
+            _place(entry),
             _share(entry["card"]["flips"], otherwise="one order"),
             _share(entry["card"]["longer"]),
             _share(entry["card"]["lists"]),
@@ -214,16 +223,28 @@ def _judge_tables(entries: list[Entry]) -> tuple[Table, ...]:
 
 def _notes(entry: Entry) -> list[str]:
     """Return who has no finite strength, and where the order of two arms hangs on a third."""
+    separated = (
+        [
+            f"{entry['judge']}: style alone foresees every verdict, so its weight has no finite "
+            "value, and nothing can be said of answers of equal style."
+        ]
+        if entry.get("is_separated")
+        else []
+    )
     boundless = [
         f"{entry['judge']}: {arm} was preferred whenever it met the others, or never, by itself or "
         "with arms it shares this with: it has no finite strength."
         for arm in entry.get("boundless") or []
     ]
-    return boundless + [
-        f"{entry['judge']}: without {change['without']}, {change['weaker']} comes before "
-        f"{change['stronger']} at equal style. Their order hangs on who else took part."
-        for change in entry.get("changes") or []
-    ]
+    return (
+        separated
+        + boundless
+        + [
+            f"{entry['judge']}: without {change['without']}, {change['weaker']} comes before "
+            f"{change['stronger']} at equal style. Their order hangs on who else took part."
+            for change in entry.get("changes") or []
+        ]
+    )
 
 
 def _named(entry: Entry, entries: list[Entry]) -> str:
@@ -239,6 +260,16 @@ def _asked(entry: Entry) -> str:
         if asked["kind"] in ("reviews", "judgements")
         else f"{asked['model']}, {asked['rubric']}"
     )
+
+
+def _place(entry: Entry) -> Cell:
+    """Return how often what is shown first wins; by the model's weight where orders were drawn."""
+    if entry["card"]["first"]["value"] is not None:
+        return _share(entry["card"]["first"])
+    weight = (entry.get("first") or {}).get("value")
+    if weight is None:
+        return Cell("not estimable")
+    return Cell(percent(_chance(weight)), "by the model: one order a pair")
 
 
 def _share(estimate: Entry | None, digits: int = 1, otherwise: str = "–") -> Cell:

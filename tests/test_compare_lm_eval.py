@@ -126,3 +126,24 @@ def test_folder_with_logs_of_two_models_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="logs of 2 models in") as caught:
         read_lm_eval_log(tmp_path)
     assert str(tmp_path / "tuned" / "some__model") in str(caught.value)
+
+
+def test_metric_of_which_less_is_better_is_refused(tmp_path: Path) -> None:
+    folder = write_log(tmp_path / "run", [sample(0, 1.0)])
+    path = next(folder.rglob("results_*.json"))
+    results = json.loads(path.read_text()) | {"higher_is_better": {"qa": {"acc": False}}}
+    path.write_text(json.dumps(results))
+    with pytest.raises(DataError, match="of `acc` less is better"):
+        read_lm_eval_log(folder)
+    path.write_text(json.dumps(results | {"higher_is_better": {"qa": {"acc": True}}}))
+    assert read_lm_eval_log(folder).tasks["qa"].metric == "acc"
+
+
+@pytest.mark.parametrize("line", [b'\xff\xfe{"doc_id"', b'{"doc_id": 1, "metrics": 5}'])
+def test_damaged_line_is_told_with_its_place(tmp_path: Path, line: bytes) -> None:
+    folder = write_log(tmp_path / "run", [sample(0, 1.0)])
+    path = next(folder.rglob("samples_*.jsonl"))
+    path.write_bytes(line + b"\n")
+    with pytest.raises(DataError) as caught:
+        read_lm_eval_log(folder)
+    assert str(caught.value.where).endswith(":1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import random
@@ -225,3 +226,26 @@ def test_a_second_file_needs_a_column_to_join_by(tmp_path: Path) -> None:
     write_job(tmp_path, {"voice": voice(tmp_path, base_path="base.jsonl")})
     with pytest.raises(ConfigError, match="`base_path` and `join_column` go together"):
         load_card_job(tmp_path / "job.yaml")
+
+
+def test_text_that_was_fitted_on_is_not_judged_by_heart() -> None:
+    """Known by id alone, or with other white space, a text counts as seen all the same."""
+    known = examples()
+    pairs = [
+        Pair(str(n), f"{one.prompt} \n", one.teacher, one.base, "teacher", "base")
+        for n, one in enumerate(known)
+    ]
+    by_id = [dataclasses.replace(one, prompt=str(n)) for n, one in enumerate(known)]
+    judge = fit_voice(by_id)
+    by_heart = dataclasses.replace(judge, prompts=frozenset(), texts={})
+    heard = [
+        [one.text for one in judge_voices("voice", which, pairs)]
+        for which in (judge, by_heart, fit_voice(known))
+    ]
+    assert heard[0] != heard[1]
+    surest = [max(map(probability_of, texts)) for texts in heard]
+    assert surest[0] <= surest[1], "who knows a text by heart is surer of it"
+
+
+def probability_of(text: str) -> float:
+    return float(text.partition("probability of ")[2].partition(" ")[0])

@@ -51,3 +51,10 @@ def test_file_is_read_once_for_all_shards_unless_it_changes(
     assert len(read) == 1
     teacher.path.write_text(json.dumps({"q": "Who?", "a": "They all."}))
     assert read_outputs(teacher, ["Who?"]) == ["They all."]
+
+
+def test_empty_value_is_no_output(tmp_path: Path) -> None:
+    path = tmp_path / "some.jsonl"
+    path.write_text('{"q": "Who?", "a": null}\n{"q": "Why?", "a": "So."}\n', encoding="utf-8")
+    recorded = OutputsTeacher(kind="outputs", path=path, prompt_column="q", text_column="a")
+    assert read_outputs(recorded, ["Who?", "Why?"]) == [None, "So."]

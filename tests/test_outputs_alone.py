@@ -181,6 +181,8 @@ def test_a_mix_cannot_train_a_base_without_a_model(
         ("base-parrot", {"n": 0, "scores": [1, 2]}, "a question is reviewed twice"),
         ("base-parrot", {"n": 0, "scores": 3}, "holds no two scores"),
         ("base-parrot", {"n": 0}, "no column `scores`"),
+        ("base-parrot", {"n": 0, "scores": ["N/A", 9]}, "holds no two scores"),
+        ("base-parrot", {"n": 0, "scores": "[8 9]"}, "holds no two scores"),
         ("questions", {"n": 0, "text": "Another?"}, "have several questions"),
     ],
 )
@@ -205,3 +207,25 @@ def test_faulty_files_are_told_with_their_place(
     said = capsys.readouterr().err
     assert told in said
     assert f"{name}.jsonl" in said
+
+
+def test_reviews_without_a_known_question_are_told(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = tmp_path / "strange.jsonl"
+    strange.write_text('{"n": "x", "scores": [1, 2]}\n', encoding="utf-8")
+    change = f"preference.judges.grader.files.0.path={strange}"
+    assert main(["run", str(config), "--runs", str(tmp_path), "--quiet", "--set", change]) == 2
+    assert "questions is reviewed" in capsys.readouterr().err
+
+
+def test_order_of_a_review_is_part_of_what_decides(config: Path) -> None:
+    turned = [
+        "preference.judges.grader.files.0.first=parrot",
+        "preference.judges.grader.files.0.second=base",
+    ]
+    cells = [
+        next(c for c in build_plan(load_config(config, sets)).cells if c.stage is Stage.JUDGE)
+        for sets in ([], turned)
+    ]
+    assert cells[0].params["reviews"] != cells[1].params["reviews"]

@@ -104,7 +104,7 @@ def test_nothing_handed_out_tells_arms_order_or_checks(run: Path, name: str) -> 
     for telling in (IMITATOR, TEACHER, BASE, "broad", "attention", "cluster", "tiny", "style task"):
         assert telling not in text
     ids = [pair["id"] for pair in key_of(run)["pairs"]]
-    assert {len(one) for one in ids} == {10}
+    assert {len(one) for one in ids} == {11}
     assert len(set(ids)) == len(ids)
     assert sorted(ids) != ids
 

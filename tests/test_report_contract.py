@@ -315,6 +315,8 @@ def make_preference(judge: str = "grader", base: str = "medium") -> dict[str, An
         "n_battles": 157,
         "changes": [],
         "boundless": [],
+        "unbeaten": [],
+        "is_separated": False,
     }
 
 

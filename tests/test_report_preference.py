@@ -80,3 +80,20 @@ def test_reason_stands_where_there_is_no_preference() -> None:
     section = section_of(entry)
     assert section.tables[0].note == entry["reason"]
     assert not section.figures
+
+
+def test_judge_to_whom_a_constant_text_never_lost_is_named_too() -> None:
+    entry = make_preference()
+    null = entry["arms"][2]
+    null["win_rate"] = {"value": None, "ci95": None, "n": 160}
+    entry["boundless"] = entry["unbeaten"] = [null["arm"]]
+    (alert,) = preference_alerts({"preference": [entry]})
+    assert "grader (whenever it met them, against medium)" in alert
+
+
+def test_orders_drawn_by_a_coin_are_no_single_order() -> None:
+    entry = make_preference()
+    for name in ("flips", "first"):
+        entry["card"][name] = {"value": None, "ci95": None, "n": 0}
+    assert preference_alerts({"preference": [entry]}) == []
+    assert section_of(entry).tables[1].rows[0][1].detail == "by the model: one order a pair"

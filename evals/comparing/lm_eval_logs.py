@@ -112,18 +112,33 @@ def _task(
                 item_id, _value(row, name, file), _cluster(row, cluster, item_id, file), _shown(row)
             )
         )
+    _refuse_upside_down(file, name)
     told = f"{name} after {chosen}" if len(filters) > 1 else name
     return TaskLog(told, tuple(items), settings)
 
 
+def _refuse_upside_down(file: Path, metric: str) -> None:
+    """Refuse a metric of which less is better: every sentence on it would say the contrary."""
+    found = _SAMPLES.fullmatch(file.name)
+    assert found is not None, file
+    directions = (_results(file, found["date"]).get("higher_is_better") or {}).get(found["task"])
+    if (directions or {}).get(metric) is False:
+        raise DataError(
+            f"of `{metric}` less is better, as its results say, and scores here are better higher",
+            where=str(file),
+            hint="choose another with --metric, or give a table with 1 - score",
+        )
+
+
 def _rows(file: Path) -> Iterator[_Row]:
-    with file.open(encoding="utf-8") as lines:
+    with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
             except ValueError:
                 raise DataError(f"line {number} is not JSON", where=f"{file}:{number}") from None
-            if not isinstance(row, dict) or not {"doc_id", "metrics"} <= row.keys():
+            is_sample = isinstance(row, dict) and {"doc_id", "metrics"} <= row.keys()
+            if not is_sample or not isinstance(row["metrics"], list):
                 raise DataError(
                     f"line {number} is no sample of lm-eval's: `doc_id` or `metrics` is missing",
                     where=f"{file}:{number}",
@@ -189,11 +204,7 @@ def _shown(row: _Row) -> str:
 
 def _settings(file: Path, task: str, date: str) -> dict[str, str]:
     """Return what the results file beside the samples says of how the task was asked."""
-    path = file.with_name(f"results_{date}.json")
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    results = _results(file, date)
     task_config = (results.get("configs") or {}).get(task) or {}
     found = {
         "few-shot examples": (results.get("n-shot") or {}).get(task),
@@ -207,3 +218,12 @@ def _settings(file: Path, task: str, date: str) -> dict[str, str]:
         if key in results:
             told[name] = str(results[key] or "none")
     return told
+
+
+def _results(file: Path, date: str) -> dict[str, Any]:
+    """Return the results file beside the samples; empty where there is none that can be read."""
+    try:
+        found = json.loads(file.with_name(f"results_{date}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -8,6 +8,8 @@ shown.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
@@ -55,6 +57,12 @@ class Pair:
     cluster_id: str = ""
     group: str = ""
     reference: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Identity of what is judged: the request and both answers, in their order."""
+        judged = json.dumps([self.prompt, self.answer, self.other_answer])
+        return hashlib.sha256(judged.encode()).hexdigest()[:16]
 
     @property
     def cluster(self) -> str:

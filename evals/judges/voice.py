@@ -49,7 +49,8 @@ class VoiceJudge:
     Attributes:
         whole: The classifier of all texts.
         folds: Those without the prompts of one fold each.
-        prompts: What was fitted on.
+        prompts: What was fitted on, white space folded.
+        texts: The prompt of every masked text that was fitted on.
         rules: What is masked.
         told: How well teacher and base are told apart on prompts that were not fitted on.
         note: A caution, where that is not well.
@@ -58,6 +59,7 @@ class VoiceJudge:
     whole: Pipeline
     folds: Mapping[int, Pipeline]
     prompts: frozenset[str]
+    texts: Mapping[str, str]
     rules: MaskRules
     told: Distinguishability
     note: str
@@ -72,32 +74,49 @@ def fit_voice(examples: Sequence[VoiceExample]) -> VoiceJudge:
     texts = [text for one in examples for text in (one.teacher, one.base)]
     rules = make_rules((), [*texts, *(one.prompt for one in examples)])
     rows = [
-        LabelledText(one.prompt, mask_text(text, rules).strip(), label)
+        LabelledText(_folded(one.prompt), mask_text(text, rules).strip(), label)
         for one in examples
         for label, text in ((1, one.teacher), (0, one.base))
     ]
     folds = fit_folds(rows, hint="fit the discriminator on more prompts")
     told = measure_distinguishability(rows, folds)
-    prompts = frozenset(one.prompt for one in examples)
-    return VoiceJudge(fit_classifier(rows), folds, prompts, rules, told, caution(told))
+    prompts = frozenset(row.prompt for row in rows)
+    by_text = {row.text: row.prompt for row in rows if row.text}
+    return VoiceJudge(fit_classifier(rows), folds, prompts, by_text, rules, told, caution(told))
 
 
 def judge_voices(name: str, judge: VoiceJudge, pairs: Sequence[Pair]) -> list[Judgement]:
     """Return one judgement of each pair: which answer is likelier the teacher's, or a tie."""
-    own = _probabilities(judge, [(one.prompt, one.answer) for one in pairs])
-    other = _probabilities(judge, [(one.prompt, one.other_answer) for one in pairs])
+    masked = [
+        tuple(mask_text(text, judge.rules).strip() for text in (one.answer, one.other_answer))
+        for one in pairs
+    ]
+    seen = [_seen_as(judge, one.prompt, texts) for one, texts in zip(pairs, masked, strict=True)]
+    own, other = (_probabilities(judge, seen, side) for side in zip(*masked, strict=True))
     return [_judgement(name, *one) for one in zip(pairs, own, other, strict=True)]
 
 
-def _probabilities(judge: VoiceJudge, answers: Sequence[tuple[str, str]]) -> list[float]:
-    """Return P(teacher's) of each (prompt, text)."""
-    masked = [(prompt, mask_text(text, judge.rules).strip()) for prompt, text in answers]
-    unseen = predict(judge.whole, [text for _, text in masked])
-    seen = predict_folds(judge.folds, masked)
+def _seen_as(judge: VoiceJudge, prompt: str, texts: Sequence[str]) -> str | None:
+    """Return the prompt under which a pair, or one of its texts, was fitted on; None if unseen."""
+    if (folded := _folded(prompt)) in judge.prompts:
+        return folded
+    return next((judge.texts[text] for text in texts if text in judge.texts), None)
+
+
+def _probabilities(
+    judge: VoiceJudge, seen: Sequence[str | None], texts: Sequence[str]
+) -> list[float]:
+    """Return P(teacher's) of each masked text, by a classifier that was not fitted on it."""
+    in_whole = predict(judge.whole, texts)
+    in_fold = predict_folds(judge.folds, [(p or "", t) for p, t in zip(seen, texts, strict=True)])
     return [
-        in_fold if prompt in judge.prompts else in_whole
-        for (prompt, _), in_fold, in_whole in zip(masked, seen, unseen, strict=True)
+        whole if prompt is None else fold
+        for prompt, whole, fold in zip(seen, in_whole, in_fold, strict=True)
     ]
+
+
+def _folded(prompt: str) -> str:
+    return " ".join(prompt.split())
 
 
 def _judgement(name: str, pair: Pair, own: float, other: float) -> Judgement:

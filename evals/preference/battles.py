@@ -4,8 +4,9 @@ In: pairs and what a judge said of them. Out: `Battles`, one row for each verdic
 was preferred, what stood first, and by how much the one answer has more of each style feature.
 
 A feature's value for a pair is (a - b) / (a + b), 0 where neither has any, so that ten words more
-weigh less in a long answer; each is divided by its standard deviation over the rows. It is not
-centred: an answer against itself must have no advantage.
+weigh less in a long answer; each is divided by its root mean square over the rows. It is not
+centred: an answer against itself must have no advantage, and which arm a row names first must not
+matter.
 
 Source: style control of LMSYS' arena, Li, Angelopoulos and Chiang (2024), "Does style matter?",
 whose four features these are; the rules that count headers, lists and bold are ours.
@@ -51,7 +52,7 @@ class Battles:
         other: (N,) index of the arm that it met.
         preference: (N,) 1 where `one` was preferred, 0 the other, 0.5 a tie.
         place: (N,) 1 where `one` was shown first, -1 second, 0 where each was shown alone.
-        style: (N, K) how much more of each feature `one` has, in standard deviations.
+        style: (N, K) how much more of each feature `one` has, in standard deviations around 0.
         clusters: (N,) unit of randomisation.
     """
 
@@ -107,7 +108,7 @@ def gather_battles(pairs: Sequence[Pair], judgements: Iterable[Judgement]) -> Ba
     index = {name: place for place, name in enumerate(arms)}
     by_pair = {pair.pair_id: _style_difference(pair) for pair, _, _ in rows}
     style = np.array([by_pair[pair.pair_id] for pair, _, _ in rows])
-    spread = style.std(axis=0)
+    spread = np.sqrt((style**2).mean(axis=0))
     return Battles(
         arms=tuple(arms),
         one=np.array([index[pair.arm] for pair, _, _ in rows], dtype=np.int64),

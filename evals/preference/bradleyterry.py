@@ -47,7 +47,7 @@ class Design:
         reference: Index of the reference among all A arms.
         one: (N,) index, among all arms, of the arm whose preference is explained.
         other: (N,) index of the arm that it met.
-        covariates: (N, K) or, where answers were shown in both orders, (N, K + 1) with the place.
+        covariates: (N, K) or, where some two arms met in both orders, (N, K + 1) with the place.
         preference: (N,) what is explained.
         n_features: K.
     """
@@ -87,6 +87,10 @@ class Fit:
     place: float
     coefficients: FloatArray
 
+    def chances(self, design: Design) -> FloatArray:
+        """Return (N,) how likely each row's preference for `one` is."""
+        return np.asarray(expit(_log_odds(design, self.coefficients)))
+
 
 def make_design(battles: Battles, reference: str, features: tuple[int, ...] = ()) -> Design:
     """Return the regression of battles on arms, and on the features at these columns.
@@ -106,7 +110,7 @@ def make_design(battles: Battles, reference: str, features: tuple[int, ...] = ()
         raise RecordError(
             f"arms that never met cannot be compared: {', '.join(together)} with {', '.join(apart)}"
         )
-    has_place = np.unique(battles.place).size > 1
+    has_place = _is_place_varied(battles)
     place = battles.place[:, None] if has_place else np.empty((len(battles.place), 0))
     return Design(
         arms=tuple(name for name in battles.arms if name != reference),
@@ -117,6 +121,15 @@ def make_design(battles: Battles, reference: str, features: tuple[int, ...] = ()
         preference=battles.preference,
         n_features=len(features),
     )
+
+
+def _is_place_varied(battles: Battles) -> bool:
+    """Return whether some two arms were shown in both orders: else place is theirs as well."""
+    is_turned = battles.one > battles.other
+    low, high = np.minimum(battles.one, battles.other), np.maximum(battles.one, battles.other)
+    place = np.where(is_turned, -battles.place, battles.place)
+    meetings = np.unique(np.stack([low, high]), axis=1).shape[1]
+    return bool(np.unique(np.stack([low, high, place]), axis=1).shape[1] > meetings)
 
 
 def without_bound(battles: Battles, reference: str) -> tuple[str, ...]:

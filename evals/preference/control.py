@@ -24,6 +24,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,9 @@ from evals.preference.bradleyterry import (
 __all__ = ["ArmPreference", "OrderChange", "Preference", "measure_preference"]
 
 FloatArray = NDArray[np.float64]
+
+SURE = 1e-3
+"""A verdict that is foreseen with a chance above one minus this is foreseen for sure."""
 
 CLUSTERS_FOR_SHARE = 20
 """No interval of a share, which is a ratio, from fewer prompts."""
@@ -96,6 +100,9 @@ class Preference:
         changes: Arms whose controlled order hangs on which others took part.
         boundless: Arms that were always or never preferred, they or those with whom they stand:
             however much stronger, or weaker, would fit as well.
+        unbeaten: Those of them that were preferred more often than not.
+        is_separated: Whether style says every verdict: no finite weight of it fits best then, and
+            what is controlled for it is undefined.
     """
 
     reference: str
@@ -106,6 +113,8 @@ class Preference:
     n_battles: int
     changes: tuple[OrderChange, ...]
     boundless: tuple[str, ...] = ()
+    unbeaten: tuple[str, ...] = ()
+    is_separated: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,24 +147,57 @@ def measure_preference(
         for weights in _resampled_weights(rows, len(battles.one), resamples, seed)
     ]
     count = _Counter(point, draws, len(rows), len(battles.one))
-    boundless = without_bound(battles, reference)
-    arms = [
-        _undefined_arm(name, len(battles.one)) if name in boundless else _arm(count, name, place)
-        for place, name in enumerate(designs[0].arms)
-    ]
-    first = count.estimate(lambda m: m.by_style.place)
-    if abs(((battles.preference - 0.5) * battles.place).sum()) == len(battles.one) / 2:
-        first = _undefined(len(battles.one))  # the place decided every verdict
-    return Preference(
+    arms = [_arm(count, name, place) for place, name in enumerate(designs[0].arms)]
+    found = Preference(
         reference=reference,
         arms=tuple(sorted(arms, key=_by_strength)),
         gamma={name: _gamma(count, place) for place, name in enumerate(FEATURES)},
-        first=first,
+        first=count.estimate(lambda m: m.by_style.place),
         n_clusters=len(rows),
         n_battles=len(battles.one),
         changes=tuple(_order_changes(battles, reference, point.by_style, designs[2].arms)),
-        boundless=boundless,
     )
+    return _without_the_infinite(found, battles, designs[2], point.by_style)
+
+
+def _without_the_infinite(
+    found: Preference, battles: Battles, design: Design, by_style: Fit
+) -> Preference:
+    """Return the preference without numbers that only the penalty holds finite."""
+    undefined: Any = Estimate(math.nan, math.nan, math.nan, found.n_battles)
+    boundless = without_bound(battles, found.reference)
+    whole = [field.name for field in dataclasses.fields(ArmPreference) if field.name != "arm"]
+    arms = [
+        dataclasses.replace(one, **dict.fromkeys(whole, undefined)) if one.arm in boundless else one
+        for one in found.arms
+    ]
+    by_place = abs(((battles.preference - 0.5) * battles.place).sum()) == found.n_battles / 2
+    is_separated = not by_place and _foresees_all(battles, design, by_style)
+    if is_separated:
+        controlled = [name for name in whole if name not in ("raw", "win_rate")]
+        arms = [dataclasses.replace(one, **dict.fromkeys(controlled, undefined)) for one in arms]
+    return dataclasses.replace(
+        found,
+        arms=tuple(sorted(arms, key=_by_strength)),
+        gamma=dict.fromkeys(found.gamma, undefined) if is_separated else found.gamma,
+        first=undefined if by_place else found.first,
+        boundless=boundless,
+        unbeaten=tuple(name for name in boundless if _won_share(battles, name) > 0.5),
+        is_separated=is_separated,
+    )
+
+
+def _won_share(battles: Battles, arm: str) -> float:
+    place = battles.arms.index(arm)
+    won = [battles.preference[battles.one == place], 1 - battles.preference[battles.other == place]]
+    return float(np.concatenate(won).mean())
+
+
+def _foresees_all(battles: Battles, design: Design, fit: Fit) -> bool:
+    """Return whether a fit with style foresees every untied verdict for sure."""
+    is_decided = battles.preference != 0.5
+    surprise = np.abs(battles.preference - fit.chances(design))[is_decided]
+    return bool(len(surprise)) and float(surprise.max()) < SURE
 
 
 class _Counter:
@@ -181,6 +223,7 @@ def _arm(count: _Counter, name: str, place: int) -> ArmPreference:
     advantage = count.estimate(whole)
     is_sure = advantage.low > 0 or advantage.high < 0
     share = count.estimate(lambda m: m.earned[place] / whole(m))
+    undefined = Estimate(math.nan, math.nan, math.nan, count.n_rows)
     if count.n_clusters < CLUSTERS_FOR_SHARE:
         share = dataclasses.replace(share, low=math.nan, high=math.nan)
     return ArmPreference(
@@ -190,20 +233,12 @@ def _arm(count: _Counter, name: str, place: int) -> ArmPreference:
         style_controlled=count.estimate(lambda m: m.by_style.strengths[place]),
         win_rate=count.estimate(lambda m: expit(m.raw.strengths[place])),
         controlled_win_rate=count.estimate(lambda m: expit(m.by_style.strengths[place])),
-        by_style=share if is_sure else _undefined(count.n_rows),
+        by_style=share if is_sure else undefined,
     )
 
 
 def _by_strength(one: ArmPreference) -> tuple[bool, float, str]:
     return math.isnan(one.raw.value), -one.raw.value, one.arm
-
-
-def _undefined_arm(name: str, n_rows: int) -> ArmPreference:
-    return ArmPreference(name, *[_undefined(n_rows)] * 6)
-
-
-def _undefined(n_rows: int) -> Estimate:
-    return Estimate(math.nan, math.nan, math.nan, n_rows)
 
 
 def _gamma(count: _Counter, place: int) -> Estimate:

@@ -110,7 +110,7 @@ def read_arm(arm: RunArm, forms: Mapping[Axis, Format], mixes: Collection[str]) 
         told = ", ".join(f"{axis} in {form}" for axis, form in forms.items())
         raise RecordError(f"`{arm.name}` has no scores on {told}", where=str(arm.folder))
     tasks = {
-        name: _task(by_item, prompts, about.get(task, {}), mixes)
+        name: _task(by_item, prompts, about.get(task, {}), mixes, results)
         for (name, task), by_item in found.items()
     }
     return ScoreLog(arm.name, tasks, f"arm {arm.name} of the run {arm.folder}")
@@ -121,6 +121,7 @@ def _task(
     prompts: Mapping[str, str],
     about: Mapping[str, Any],
     mixes: Collection[str],
+    results: Mapping[str, Any],
 ) -> TaskLog:
     first = next(iter(by_item.values()))[0]
     items = tuple(
@@ -134,10 +135,25 @@ def _task(
         settings={
             "format": first.format.value,
             "few-shot examples": json.dumps(about.get("few_shot")),
+            **_discriminator(first, results),
         },
         notes=(f"each score is the mean of {n_samples} samples",) if n_samples > 1 else (),
         group=_group(first, about, mixes),
     )
+
+
+def _discriminator(score: Score, results: Mapping[str, Any]) -> dict[str, str]:
+    """Return what identifies the classifier of a style score: other ones hear other voices."""
+    if score.axis is not Axis.STYLE:
+        return {}
+    prints: Mapping[str, str] = (results.get("provenance") or {}).get("fingerprints") or {}
+    base = score.arm.partition("|")[2] or _base_of(score.arm, results)
+    cell = f"style/{base}/{score.task}"
+    return {"discriminator": prints[cell]} if cell in prints else {}
+
+
+def _base_of(arm: str, results: Mapping[str, Any]) -> str:
+    return next((one["base"] for one in results.get("arms") or [] if one["arm"] == arm), "")
 
 
 def _group(score: Score, about: Mapping[str, Any], mixes: Collection[str]) -> str:

@@ -34,7 +34,10 @@ __all__ = ["Anchored", "Anchors", "hold_to_anchors", "open_anchors"]
 
 VERSION = 1
 SHOWN_CHANGES = 5
-RELOCK = "accept the judge as it is now with `--relock`: all its pairs are asked again"
+RELOCK = (
+    "accept the judge as it is now, all its pairs asked again: give `imitate judge-card` "
+    "`--relock`, or remove the lock's file"
+)
 
 
 @dataclasses.dataclass(frozen=True)

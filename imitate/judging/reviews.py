@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from evals.errors import DataError
@@ -62,23 +64,46 @@ def read_judgements(name: str, judge: JudgementsJudge, pairs: Sequence[Pair]) ->
         pairs: What could be judged.
 
     Raises:
-        DataError: None of the judgements is on a pair.
+        DataError: None of the judgements is on a pair, or some are on other answers.
         RecordError: The file holds no judgements.
     """
     said = [one for one in read_records(judge.path, Judgement) if one.judge == judge.judge]
-    waiting = {pair.pair_id for pair in pairs}
-    found = [
-        replace(seen, judge=name)
-        for one in said
-        for seen in (one, _from_the_other_side(one))
-        if seen.item_id in waiting
-    ]
+    by_id = {pair.pair_id: pair for pair in pairs}
+    rated = _rated_answers(judge.path)
+    found, changed = [], []
+    for one in said:
+        for seen in (one, _from_the_other_side(one)):
+            if pair := by_id.get(seen.item_id):
+                found.append(replace(seen, judge=name))
+                same = pair if seen is one else _with_answers_turned(pair)
+                if rated.get(one.item_id, same.digest) != same.digest:
+                    changed.append(seen.item_id)
+    if changed:
+        raise DataError(
+            f"{len(changed)} judgements of `{judge.judge}` are on other answers than this run's, "
+            f"such as on {changed[0]}",
+            where=str(judge.path),
+            hint="answers that were made anew need ratings anew",
+        )
     if not found:
         raise DataError(
             f"none of {len(said)} judgements of `{judge.judge}` is on arms that meet in this run",
             where=str(judge.path),
         )
     return found
+
+
+def _rated_answers(path: Path) -> dict[str, str]:
+    """Return what was rated, by pair, as `imitate rate import` keeps it beside its judgements."""
+    beside = path.with_name("ratings.json")
+    if not beside.is_file():
+        return {}
+    told: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
+    return dict(told.get("answers") or {})
+
+
+def _with_answers_turned(pair: Pair) -> Pair:
+    return replace(pair, answer=pair.other_answer, other_answer=pair.answer)
 
 
 def _from_the_other_side(one: Judgement) -> Judgement:
@@ -118,6 +143,12 @@ def _read_file(
                 raise DataError("a question is reviewed twice", where=where)
             first = _preference_for_first(judge, row, where)
             said[pair_id] = first if first is None or order is Order.FIRST else 1 - first
+    if waiting and not said:
+        raise DataError(
+            f"none of {len(waiting)} questions is reviewed",
+            where=str(review.path),
+            hint="reviews are matched by id: see `id_column`",
+        )
     return [
         Judgement(
             item_id=pair_id,
@@ -136,14 +167,24 @@ def _preference_for_first(judge: ReviewsJudge, row: Mapping[str, Any], where: st
     if judge.verdict_column:
         return read_word(judge.words, dict(row), judge.verdict_column, where)
     assert judge.scores_column is not None, judge
-    value = _value(row, judge.scores_column, where)
-    scores = json.loads(value) if isinstance(value, str) and value[:1] == "[" else value
-    if not isinstance(scores, list) or len(scores) != 2:
-        raise DataError(f"`{judge.scores_column}` holds no two scores: {value!r}", where=where)
-    one, other = (float(score) for score in scores)
-    if min(one, other) < 0:
+    scores = _two_scores(_value(row, judge.scores_column, where))
+    if scores is None:
+        value = str(row[judge.scores_column])[:80]
+        raise DataError(f"`{judge.scores_column}` holds no two scores: {value}", where=where)
+    one, other = scores
+    if not (one >= 0 and other >= 0):  # NaN neither
         return None
     return 0.5 if one == other else float(one > other)
+
+
+def _two_scores(value: Any) -> tuple[float, float] | None:
+    """Return two numbers, NaN for an empty one; None where it is something else."""
+    try:
+        scores = json.loads(value) if isinstance(value, str) else value
+        one, other = (math.nan if score is None else float(score) for score in scores)
+    except (ValueError, TypeError):
+        return None
+    return one, other
 
 
 def _value(row: Mapping[str, Any], column: str, where: str) -> Any:

@@ -96,6 +96,8 @@ def _pair_of_cells(
         "base": base,
         "n_items": config.preference.n_items,
     }
+    if isinstance(judge, ReviewsJudge):
+        params["reviews"] = [[review.first, review.second] for review in judge.files]
     is_asked = not isinstance(judge, ReviewsJudge | JudgementsJudge)
     anchors = config.preference.anchors if is_asked else None
     if anchors:
@@ -117,7 +119,7 @@ def _pair_of_cells(
         RUN,
         params
         | {
-            "author": judge.author,
+            "author": reviewed_arms(members).get(judge.author or "", judge.author),
             "resamples": config.preference.resamples,
             "seed": config.seed,
         },

@@ -253,7 +253,7 @@ def _words(text: str) -> set[str]:
 def _ids(rng: random.Random) -> Iterable[str]:
     seen: set[str] = set()
     while True:
-        new = f"{rng.getrandbits(40):010x}"
+        new = f"p{rng.getrandbits(40):010x}"  # a letter: no spreadsheet takes it for a number
         if new not in seen:
             seen.add(new)
             yield new

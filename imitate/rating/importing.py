@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,8 @@ def import_ratings(
         attention_bound=key.attention_bound,
         path=out / "ratings.json",
     )
-    _write(out, key, ratings, [*votes, *majority])
+    answers = {pair.pair_id: pair.digest for pair in pairs}
+    _write(out, key, ratings, [*votes, *majority], answers)
     return ratings
 
 
@@ -219,7 +220,13 @@ def _nobody(raters: Sequence[Heard]) -> str:
     return f"no pair was rated in {len(raters)} files"
 
 
-def _write(out: Path, key: Key, ratings: Ratings, judgements: Sequence[Judgement]) -> None:
+def _write(
+    out: Path,
+    key: Key,
+    ratings: Ratings,
+    judgements: Sequence[Judgement],
+    answers: Mapping[str, str],
+) -> None:
     told = {
         "schema_version": SCHEMA_VERSION,
         "run": key.run,
@@ -236,6 +243,7 @@ def _write(out: Path, key: Key, ratings: Ratings, judgements: Sequence[Judgement
             "n_rated_twice": ratings.agreement.nominal.n,
         },
         "contests": [_told_contest(one) for one in ratings.contests],
+        "answers": dict(answers),
         "provenance": {"version": importlib.metadata.version(DISTRIBUTION)},
     }
     out.mkdir(parents=True, exist_ok=True)

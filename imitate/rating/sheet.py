@@ -130,10 +130,10 @@ class Sheet:
 
     @property
     def page_id(self) -> str:
-        """Hash of the content."""
+        """Hash of the content, behind a letter: no spreadsheet takes it for a number."""
         content = [self.instructions, [dataclasses.astuple(pair) for pair in self.pairs]]
         text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return f"p{hashlib.sha256(text.encode()).hexdigest()[:15]}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evals.errors import RecordError
+from evals.errors import RecordError, RunError
 from evals.estimates import Estimate
 from evals.journal import Journal
 from evals.judges.card import JudgeCard, make_card
+from evals.judges.llm import is_answered
 from evals.judges.meetings import answers_by_item, pair_answers
 from evals.judges.pairs import Pair
 from evals.ledger import Budget, Ledger, Price
@@ -81,6 +82,12 @@ def _ask(
     n_anchors = len(anchors.drawn) if anchors else 0
     progress = place.progress(2 * (len(pairs) + n_anchors))
     said, _ = ask_judge(asking, pairs, kept, ledger, anchors=anchors, progress=progress)
+    failed = [one.error for one in said if not is_answered(one)]
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {len(said)} calls to the judge `{name}` failed, such as: "
+            f"{failed[0]}. All others are kept: the same command asks for these alone"
+        )
     return said
 
 
@@ -154,6 +161,8 @@ def _preference_json(
         "n_battles": found.n_battles,
         "changes": [dataclasses.asdict(change) for change in found.changes],
         "boundless": list(found.boundless),
+        "unbeaten": list(found.unbeaten),
+        "is_separated": found.is_separated,
     }
 
 
