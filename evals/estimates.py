@@ -3,29 +3,33 @@
 In: values in [0, 1] or a statistic of chosen rows, and the cluster of every row. Out: the value
 and its 95 % interval; none where fewer than `MIN_CLUSTERS` clusters stand behind it.
 
-Glossary: N rows; C clusters (prompts); R resamples.
+Glossary: N rows; C clusters (prompts); R resamples; S sums that a statistic is a function of.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, stdtrit
 
 from evals.power import MIN_CLUSTERS
-from evals.stats import cluster_sums, share_interval
+from evals.stats import CELLS_AT_ONCE, cluster_sums, resampled_counts, share_interval
 
 __all__ = [
     "Estimate",
     "bootstrap_estimate",
     "expanded_interval",
+    "resampled_totals",
     "rows_by_cluster",
     "share_estimate",
+    "totals_estimate",
 ]
+
+FloatArray = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +67,59 @@ def bootstrap_estimate(
     if len(rows) < MIN_CLUSTERS or math.isnan(value):
         return Estimate(value, math.nan, math.nan, len(clusters))
     rng = np.random.default_rng(seed)
-    draws = [
-        statistic(np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))]))
-        for _ in range(resamples)
-    ]
+    drawn = (rng.integers(0, len(rows), len(rows)) for _ in range(resamples))
+    draws = [statistic(chosen) for chosen in _rows_of_clusters(rows, drawn)]
     return Estimate(value, *expanded_interval(draws, len(rows)), len(clusters))
+
+
+def totals_estimate(
+    statistic: Callable[[FloatArray], FloatArray],
+    rows: FloatArray,
+    clusters: Sequence[str],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """Return a function of sums over rows with its interval: `bootstrap_estimate`, all at once.
+
+    Args:
+        statistic: Maps (..., S) sums to (...) numbers, NaN where undefined.
+        rows: (N, S) what each row adds to the sums.
+        clusters: (N,) the cluster of every row.
+        resamples: R, the same resamples that `bootstrap_estimate` draws.
+        seed: Seed of the resampling.
+    """
+    value = float(statistic(rows.sum(axis=0))) if len(clusters) else math.nan
+    members = rows_by_cluster(clusters)
+    if len(members) < MIN_CLUSTERS or math.isnan(value):
+        return Estimate(value, math.nan, math.nan, len(clusters))
+    totals = np.array([rows[one].sum(axis=0) for one in members])
+    draws = statistic(
+        resampled_totals(totals, [np.arange(len(members))], resamples=resamples, seed=seed)
+    )
+    return Estimate(value, *expanded_interval(draws.tolist(), len(members)), len(clusters))
+
+
+def resampled_totals(
+    totals: FloatArray, strata: Sequence[NDArray[np.int64]], *, resamples: int, seed: int
+) -> FloatArray:
+    """Return (R, S) sums over clusters drawn anew, those of each stratum among themselves.
+
+    Args:
+        totals: (C, S) the sums of every cluster.
+        strata: The clusters of every stratum, 0 to C - 1.
+        resamples: R.
+        seed: Seed of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    at_once = max(1, CELLS_AT_ONCE // len(totals))
+    found = np.zeros((resamples, totals.shape[1]))
+    for start in range(0, resamples, at_once):
+        rows = found[start : start + at_once]
+        for part in strata:
+            if len(part):
+                rows += resampled_counts(rng, len(rows), len(part)) @ totals[part]
+    return found
 
 
 def expanded_interval(draws: Sequence[float], n_clusters: int) -> tuple[float, float]:
@@ -90,8 +142,24 @@ def share_estimate(values: ArrayLike, clusters: Sequence[str]) -> Estimate:
         return Estimate(math.nan, math.nan, math.nan, 0)
     sample = cluster_sums(np.asarray(values, dtype=np.float64), np.asarray(clusters))
     is_enough = sample.n_clusters >= MIN_CLUSTERS
-    low, high = share_interval(sample) if is_enough else (math.nan, math.nan)
-    return Estimate(float(sample.values[0]), low, high, len(clusters))
+    value = float(sample.values[0])
+    n_most = _worth(np.asarray(values, dtype=np.float64), clusters)
+    low, high = share_interval(sample, n_most=n_most) if is_enough else (math.nan, math.nan)
+    return Estimate(value, low, high, len(clusters))
+
+
+def _worth(values: FloatArray, clusters: Sequence[str]) -> float:
+    """Return how many independent 0/1 values of the same mean have the error of these.
+
+    More than there are only where that error is well seen: in `MIN_CLUSTERS` clusters or more that
+    have anything but the most common value.
+    """
+    is_known = ~np.isnan(values)
+    kept, names = values[is_known], np.asarray(clusters)[is_known]
+    found, counts = np.unique(kept, return_counts=True)
+    if not len(kept) or len(set(names[kept != found[counts.argmax()]])) < MIN_CLUSTERS:
+        return float(len(kept))
+    return len(kept) * max(1.0, float(kept.mean() * (1 - kept.mean()) / kept.var()))
 
 
 def rows_by_cluster(clusters: Sequence[str]) -> list[NDArray[np.int64]]:
@@ -101,3 +169,16 @@ def rows_by_cluster(clusters: Sequence[str]) -> list[NDArray[np.int64]]:
     _, codes = np.unique(np.asarray(clusters), return_inverse=True)
     order = np.argsort(codes, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+
+
+def _rows_of_clusters(
+    rows: Sequence[NDArray[np.int64]], drawn: Iterable[NDArray[np.int64]]
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of every draw of clusters, cluster after cluster."""
+    order = np.concatenate(rows)
+    sizes = np.array([len(one) for one in rows])
+    starts = sizes.cumsum() - sizes
+    for chosen in drawn:
+        lengths = sizes[chosen]
+        ends = lengths.cumsum()
+        yield order[np.arange(ends[-1]) + np.repeat(starts[chosen] - ends + lengths, lengths)]

@@ -6,7 +6,6 @@ this kind was measured to do. They are good to a factor of two or three, and say
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,18 +14,18 @@ from rich.console import Console
 from rich.table import Table
 
 from evals.errors import MissingExtraError, ModelError
-from evals.power import PlannedAxis, contrast_deviation, items_to_resolve, minimal_detectable_effect
 from evals.records import Axis
 from imitate.config import Config, ModelTeacher
 from imitate.configfile import load_config
 from imitate.hardware import Hardware, detect_hardware
 from imitate.models import BFLOAT16_MIN_PARAMETERS, count_parameters, resolve_model
 from imitate.plan import TEACHER, Cell, Plan, Stage, build_plan
+from imitate.resolution import plan_json, resolution_table
 from imitate.run import find_finished
 from imitate.store import Store
 from imitate.vllm.command import require_vllm
 
-__all__ = ["check"]
+__all__ = ["check", "plan"]
 
 _CORE_FLOPS = {"float32": 0.8e11, "bfloat16": 2e11}
 """Planned floating-point operations a second of one core: the quickstart's, smollm2-135m's."""
@@ -55,9 +54,19 @@ def check(path: Path, overrides: Sequence[str], *, runs: Path) -> int:
     console.print(_grid(plan))
     console.print(_cells(plan, None if notes else Store(runs / ".store")))
     console.print(_cost(plan, sizes, hardware))
-    console.print(_resolution(config))
+    console.print(resolution_table(config))
     for note in (*notes, *_missing_server(config)):
         console.print(f"note: {note}", markup=False)
+    return 0
+
+
+def plan(path: Path, overrides: Sequence[str], *, is_json: bool) -> int:
+    """Print what the items of a config can tell apart, and how many the margin asks for."""
+    config = load_config(path, overrides)
+    if is_json:
+        print(plan_json(config))
+    else:
+        Console(highlight=False).print(resolution_table(config))
     return 0
 
 
@@ -148,48 +157,6 @@ def _speed(parameters: int, hardware: Hardware) -> float:
     is_bfloat16 = hardware.has_bfloat16 and parameters >= BFLOAT16_MIN_PARAMETERS
     cores = min(hardware.threads, _MAX_CORES)
     return cores * _CORE_FLOPS["bfloat16" if is_bfloat16 else "float32"]
-
-
-_EXPECTED = {
-    Axis.STYLE: PlannedAxis(base=0.05, gap=0.9, effect=0.8),
-    Axis.FACTUALITY: PlannedAxis(),
-    Axis.CAPABILITY: PlannedAxis(),
-}
-"""What imitation is expected to do, and so what the items must be able to show."""
-
-
-def _resolution(config: Config) -> Table:
-    rule = config.analysis
-    margin, alpha = rule.margin_points / 100, 1 - rule.confidence
-    table = Table(title="what the planned items can resolve", title_justify="left")
-    for column in ("axis", "items", "smallest effect (points)", "expected", "needs items"):
-        is_text = column in {"axis", "expected"}
-        table.add_column(column, justify="left" if is_text else "right")
-    for axis, assumed in _EXPECTED.items():
-        tasks = [task for task in config.tasks if task.axis is axis and task.in_verdict]
-        n_items = sum(task.n_items for task in tasks)
-        if not tasks:
-            table.add_row(axis.value, "0", "-", "-", "-")
-            continue
-        rates = (assumed.base, assumed.base + assumed.effect)
-        deviation = contrast_deviation(rates, (-1, 1), overlap=assumed.overlap)
-        effect = minimal_detectable_effect(n_items, deviation, alpha=alpha)
-        needed = items_to_resolve(assumed, margin=margin, share=rule.closed_share, alpha=alpha)
-        wanted = needed.n_items or math.inf
-        table.add_row(
-            axis.value,
-            f"{n_items:,}",
-            f"{100 * effect:.1f}",
-            needed.decision,
-            f"{wanted:,}" + ("" if n_items >= wanted else " (too few)"),
-        )
-    table.caption = (
-        "assumed: style 5 % to 95 % with most of it copied, substance 40 % to 70 % with nothing "
-        "gained, every item its own cluster, half of an arm's luck shared; margin "
-        f"{rule.margin_points:g} points, one-sided {rule.confidence:.0%}; the items with which an "
-        "axis is decided 99 times in 100, fewer where arms answer more alike"
-    )
-    return table
 
 
 def _model_sizes(config: Config) -> tuple[dict[str, int], list[str]]:

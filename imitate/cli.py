@@ -93,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True)
     _add_run(verbs)
     _add_check(verbs)
+    _add_plan(verbs)
     _add_report(verbs)
     _add_compare(verbs)
     _add_data(verbs)
@@ -157,6 +158,15 @@ def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     _add_config(check, nargs="?")
     check.add_argument("--schema", action="store_true", help="print the JSON schema of configs")
     check.set_defaults(command=_check)
+
+
+def _add_plan(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    plan = verbs.add_parser(
+        "plan", help="print the smallest effect that each task shows, and the items that it needs"
+    )
+    _add_config(plan)
+    plan.add_argument("--json", action="store_true", help="as JSON, with all assumptions")
+    plan.set_defaults(command=_plan)
 
 
 def _add_report(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -392,6 +402,12 @@ def _check(arguments: argparse.Namespace) -> int:
     from imitate.check import check
 
     return check(arguments.config, arguments.overrides, runs=arguments.runs)
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from imitate.check import plan
+
+    return plan(arguments.config, arguments.overrides, is_json=arguments.json)
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -213,7 +213,7 @@ def _judge_tables(entries: list[Entry]) -> tuple[Table, ...]:
         if entry["arms"]
     )
     odds = ("Judge", *FEATURES.values(), "Shown first")
-    odds_note = "Log-odds of one standard deviation more of each, at equal strength of the arms."
+    odds_note = "Log-odds of one root mean square more of each, at equal strength of the arms."
     tables = (
         Table("How each judge goes about it", columns, rows, note),
         Table("What style is worth to each judge", odds, weights, odds_note, is_folded=True),

@@ -205,6 +205,13 @@ def test_gap_closed_is_told_where_there_is_a_gap() -> None:
     assert math.isnan(few.gap_ci[0])
 
 
+def test_gap_of_which_no_item_closed_any_is_no_certainty() -> None:
+    found = compared(task_of([[0.0] * 60, [0.0] * 60, [1.0] * 30 + [0.0] * 30]), Rule())
+    assert found.gap_closed == 0
+    unseen = 1 - 0.025 ** (1 / 60)  # what 60 items may have missed, over a lead of one half
+    assert found.gap_ci == pytest.approx((-2 * unseen, 2 * unseen))
+
+
 def test_teacher_that_is_behind_or_lacks_a_task_closes_no_gap() -> None:
     first, second, third = drawn(300, gain=0.2, seed=10, n_results=3)
     behind = compared(task_of([third, second, first]), Rule())

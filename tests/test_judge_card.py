@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
+from evals.estimates import share_estimate
 from evals.judges.card import JudgeCard, cohen_kappa, make_card
 from evals.judges.correction import correct_mean, powered_mean, rogan_gladen
 from evals.judges.pairs import Pair
@@ -118,6 +119,34 @@ def test_kappa_of_a_constant_judge_is_zero_however_often_it_is_right() -> None:
     assert card.kappa.value == pytest.approx(0)
 
 
+def test_kappa_of_few_disagreements_is_no_certainty() -> None:
+    """Resamples of 40 pairs that all agree know nothing of a disagreement."""
+    pairs = [pair(number, float(number % 2)) for number in range(40)]
+    kappa = card_of(pairs, [(number % 2, number % 2) for number in range(40)]).kappa
+    assert (kappa.value, kappa.high) == (1, 1)
+    agreement = share_estimate(np.ones(80), [f"p{number // 2:02}" for number in range(80)])
+    assert kappa.low == pytest.approx(1 - (1 - agreement.low) / 0.5)
+    assert kappa.low < 0.9
+
+
+def test_kappa_has_no_interval_where_labels_hardly_vary() -> None:
+    said = [(number % 2, 1) for number in range(40)]
+    four, five = ([pair(n, float(n >= few)) for n in range(40)] for few in (4, 5))
+    assert math.isnan(card_of(four, said).kappa.low)
+    assert not math.isnan(card_of(four, said).kappa.value)
+    assert not math.isnan(card_of(five, said).kappa.low)
+
+
+def test_place_that_sways_few_pairs_is_known_well() -> None:
+    """Votes that follow the answer, not the place, make halves, which vary less than 0 and 1."""
+    pairs = [pair(number, 1.0) for number in range(400)]
+    said = [(1, 0) if number < 20 else (1, 1) for number in range(400)]
+    first = card_of(pairs, said).first  # type: ignore[arg-type]
+    error = np.std([1.0] * 20 + [0.5] * 380, ddof=1) / 20
+    assert first.value == pytest.approx(0.525)
+    assert first.high - first.low == pytest.approx(2 * 1.966 * error, rel=0.02)
+
+
 # --- simulated judges -----------------------------------------------------------------------------
 
 
@@ -153,10 +182,10 @@ def test_known_biases_are_recovered(skill: float, position: float, length: float
     accuracy = chance(*(skill + a * position + b * length for a, b in signs))
     first = chance(*(position + a * skill + b * length for a, b in signs))
     longer = chance(*(length + a * skill + b * position for a, b in signs))
-    assert card.accuracy.low < accuracy < card.accuracy.high
-    assert card.first.low < first < card.first.high
-    assert card.longer.judge.low < longer < card.longer.judge.high
-    assert card.longer.labels.low < 0.5 < card.longer.labels.high
+    found = [card.accuracy, card.first, card.longer.judge, card.longer.labels]
+    for estimate, truth in zip(found, (accuracy, first, longer, 0.5), strict=True):
+        four_errors = estimate.high - estimate.low  # one of twelve may miss a 95 % interval
+        assert abs(estimate.value - truth) < four_errors
     assert card.accuracy.high - card.accuracy.low < 0.04
 
 
@@ -187,6 +216,23 @@ def test_powered_mean_is_that_of_its_formula() -> None:
     expected = labels.mean() + weight * (judged[40:].mean() - judged[:40].mean())
     assert powered_mean(judged, both) == pytest.approx(expected)
     assert powered_mean(np.full(200, 0.5), both) == labels.mean()
+
+
+def test_powered_mean_is_no_surer_than_labels_that_all_agree() -> None:
+    labels = np.array([1.0] * 30 + [math.nan] * 90)
+    judged = np.where(np.arange(120) % 5 == 0, 0.0, 1.0)
+    found = correct_mean(judged, labels, [str(n) for n in range(120)], resamples=200)
+    assert found.powered.value == 1
+    assert found.powered.low == found.labelled.low < 0.9
+    assert math.isnan(found.by_errors.value), "no label says that the other is better"
+
+
+def test_labels_of_none_correct_nothing() -> None:
+    found = correct_mean(np.ones(40), np.full(40, math.nan), [str(n) for n in range(40)])
+    assert found.raw.value == 1
+    assert math.isnan(found.powered.value)
+    assert math.isnan(found.labelled.value)
+    assert "cannot be shown" in found.note
 
 
 def simulate_means(seed: int, *, n: int, n_labelled: int) -> tuple[np.ndarray, ...]:

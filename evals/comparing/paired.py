@@ -29,7 +29,7 @@ from evals.stats import (
     FloatArray,
     cluster_sums,
     contrast,
-    equivalence_p,
+    guarded_equivalence_p,
     holm,
     joint_bootstrap,
     mcnemar_p,
@@ -244,7 +244,7 @@ def _compare(name: str, metric: str, tasks: Sequence[PairedTask], rule: Rule) ->
     difference = contrast(sample, draws, [-1, 1, 0][: len(values)])
     is_enough = sample.n_clusters >= MIN_CLUSTERS
     test, p = _test(values, clusters.tolist(), difference, rule, is_one_task=len(tasks) == 1)
-    p_equivalent = equivalence_p(difference, rule.margin) if is_enough else math.nan
+    p_equivalent = guarded_equivalence_p(difference, rule.margin) if is_enough else math.nan
     compared = Compared(
         task=name,
         metric=metric,

@@ -23,9 +23,11 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.estimates import Estimate, bootstrap_estimate, share_estimate
+from evals.estimates import Estimate, share_estimate, totals_estimate
 from evals.judges.pairs import ALONE, Pair, Votes, gather_votes
+from evals.power import MIN_CLUSTERS
 from evals.records import Judgement
+from evals.stats import SPARSE_CLUSTERS
 from evals.style.stylometry import has_list
 
 __all__ = ["JudgeCard", "Pull", "cohen_kappa", "make_card"]
@@ -143,14 +145,34 @@ def cohen_kappa(verdicts: NDArray[np.float64], labels: NDArray[np.float64]) -> f
 
     Source: Cohen (1960), equation 1.
     """
-    if not len(verdicts):
-        return math.nan
-    own, other = (
-        np.array([(column == label).mean() for label in LABELS]) for column in (verdicts, labels)
-    )
-    by_chance = float(own @ other)
-    observed = float((verdicts == labels).mean())
-    return (observed - by_chance) / (1 - by_chance) if by_chance < 1 else math.nan
+    return float(_kappa_of_tables(_table_rows(verdicts, labels).sum(axis=0)))
+
+
+def _table_rows(verdicts: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (N, 9), a 1 in the cell of the table of verdicts by labels that a row falls into."""
+    own, other = (column[:, None] == LABELS for column in (verdicts, labels))
+    cells = (own[:, :, None] & other[:, None, :]).reshape(-1, len(LABELS) ** 2)
+    return np.asarray(cells, dtype=np.float64)
+
+
+def _kappa_of_tables(cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return kappa (...) of tables (..., 9); NaN where it is undefined."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = cells / cells.sum(axis=-1, keepdims=True)
+        observed = np.trace(_square(shares), axis1=-2, axis2=-1)
+        by_chance = _agreement_by_chance(shares)
+        kappa = (observed - by_chance) / (1 - by_chance)
+    return np.asarray(np.where(by_chance < 1, kappa, np.nan))
+
+
+def _agreement_by_chance(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (...) the sum over labels of both columns' shares of it, from tables (..., 9)."""
+    table = _square(shares)
+    return np.asarray((table.sum(axis=-1) * table.sum(axis=-2)).sum(axis=-1))
+
+
+def _square(cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    return cells.reshape(*cells.shape[:-1], len(LABELS), len(LABELS))
 
 
 def _accuracy(votes: Sequence[Votes]) -> Estimate:
@@ -159,16 +181,36 @@ def _accuracy(votes: Sequence[Votes]) -> Estimate:
 
 
 def _kappa(votes: Sequence[Votes]) -> Estimate:
+    """Return kappa; without an interval where hardly a cluster has an unusual label or verdict.
+
+    Resamples of few disagreements show too little: there the interval is at least as wide as that
+    of the agreement p_o makes it, by kappa = 1 - (1 - p_o) / (1 - p_e) at the p_e of the data.
+    """
     rows = [(one.pair, vote) for one in votes if one.pair.label is not None for vote in one.said]
     verdicts = np.array([vote for _, vote in rows])
     labels = np.array([_label(pair) for pair, _ in rows])
     if len(set(labels.tolist())) < 2:  # labels that never change leave nothing to agree on
         return Estimate(math.nan, math.nan, math.nan, len(rows))
-    return bootstrap_estimate(
-        lambda chosen: cohen_kappa(verdicts[chosen], labels[chosen]),
-        [pair.cluster for pair, _ in rows],
-        resamples=RESAMPLES,
-    )
+    clusters = [pair.cluster for pair, _ in rows]
+    table = _table_rows(verdicts, labels)
+    found = totals_estimate(_kappa_of_tables, table, clusters, resamples=RESAMPLES)
+    if math.isnan(found.low):
+        return found
+    if min(_n_unusual(column, clusters) for column in (verdicts, labels)) < SPARSE_CLUSTERS:
+        return dataclasses.replace(found, low=math.nan, high=math.nan)
+    agrees = (verdicts == labels).astype(np.float64)
+    if _n_unusual(agrees, clusters) >= MIN_CLUSTERS:
+        return found
+    agreement = share_estimate(agrees, clusters)
+    scale = 1 - float(_agreement_by_chance(table.mean(axis=0)))
+    low, high = (1 - (1 - bound) / scale for bound in (agreement.low, agreement.high))
+    return dataclasses.replace(found, low=min(low, found.low), high=max(high, found.high))
+
+
+def _n_unusual(column: NDArray[np.float64], clusters: Sequence[str]) -> int:
+    """Return in how many clusters a column has anything but its most common value."""
+    values, counts = np.unique(column, return_counts=True)
+    return len({clusters[row] for row in np.flatnonzero(column != values[counts.argmax()])})
 
 
 def _first(votes: Sequence[Votes]) -> Estimate:

@@ -8,11 +8,12 @@ plain interval is about the judge, and not about the arm.
 Both corrections hold if the labelled pairs are like the others: labelled at random.
 
 Sources: Rogan and Gladen (1978), equation 2, for the prevalence behind an imperfect test;
-Angelopoulos et al., PPI++ (arXiv 2311.01453), section 3, for the power-tuned mean. Intervals of all
-three resample clusters, labelled and unlabelled apart, and correct anew in every resample, so the
-calibration's error is in them.
+Angelopoulos et al., PPI++ (arXiv 2311.01453), section 3, for the power-tuned mean. Intervals of
+both resample clusters, labelled and unlabelled apart, and correct anew in every resample, so the
+calibration's error is in them. Plain shares have Wilson's, as everywhere.
 
-Glossary: N pairs; L labelled pairs; R resamples.
+Glossary: N pairs; L labelled pairs; R resamples; C clusters; S sums over pairs, of which both
+corrections are functions.
 """
 
 from __future__ import annotations
@@ -24,13 +25,23 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evals.estimates import Estimate, expanded_interval, rows_by_cluster
+from evals.estimates import (
+    Estimate,
+    expanded_interval,
+    resampled_totals,
+    rows_by_cluster,
+    share_estimate,
+)
 from evals.power import MIN_CLUSTERS
+from evals.stats import SPARSE_CLUSTERS
 
 __all__ = ["CorrectedMean", "correct_mean", "powered_mean", "rogan_gladen"]
 
 FloatArray = NDArray[np.float64]
-Statistic = Callable[[FloatArray, FloatArray], float]
+Statistic = Callable[["_Sums"], FloatArray]
+
+ROUNDING = 1e-12
+"""A variance below it is that of a constant."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,27 +86,48 @@ def correct_mean(
         seed: Seed of the resampling.
     """
     said, truth = np.asarray(judged, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    draws = _resampled(truth, clusters, resamples, seed)
+    rows, members = _rows(said, truth), rows_by_cluster(clusters)
+    whole, drawn = _Sums(rows.sum(axis=0)), _resampled(rows, members, truth, resamples, seed)
 
-    def estimate(statistic: Statistic, rows: NDArray[np.bool_]) -> Estimate:
-        values = [statistic(said[chosen], truth[chosen]) for chosen in draws]
-        names = {cluster for cluster, kept in zip(clusters, rows, strict=True) if kept}
-        value, n = statistic(said, truth), int(rows.sum())
-        interval = (
-            (math.nan, math.nan) if math.isnan(value) else expanded_interval(values, len(names))
-        )
-        return Estimate(value, *interval, n)
+    def estimate(statistic: Statistic, chosen: NDArray[np.bool_]) -> Estimate:
+        value, n = float(statistic(whole)), int(chosen.sum())
+        if math.isnan(value) or drawn is None:
+            return Estimate(value, math.nan, math.nan, n)
+        n_clusters = sum(bool(chosen[one].any()) for one in members)
+        return Estimate(value, *expanded_interval(statistic(drawn).tolist(), n_clusters), n)
+
+    def share(values: FloatArray, chosen: NDArray[np.bool_]) -> Estimate:
+        kept = np.flatnonzero(chosen)
+        return share_estimate(values[kept], [clusters[row] for row in kept])
 
     is_labelled = ~np.isnan(truth)
-    found = CorrectedMean(
-        raw=estimate(lambda one, _: float(one.mean()), np.ones(len(said), np.bool_)),
-        by_errors=estimate(rogan_gladen, is_labelled),
-        powered=estimate(powered_mean, is_labelled),
-        labelled=estimate(lambda _, other: float(np.nanmean(other)), is_labelled),
-        sensitivity=estimate(_sensitivity, truth == 1),
-        specificity=estimate(_specificity, truth == 0),
+    labelled = share(truth, is_labelled)
+    return CorrectedMean(
+        raw=share(said, np.ones(len(said), np.bool_)),
+        by_errors=estimate(_by_errors, is_labelled),
+        powered=_allow_for_unseen(estimate(_powered, is_labelled), labelled, truth, members),
+        labelled=labelled,
+        sensitivity=share(said, truth == 1),
+        specificity=share(1 - said, truth == 0),
+        note=_note(drawn),
     )
-    return dataclasses.replace(found, note=_note(said, truth, draws))
+
+
+def _allow_for_unseen(
+    powered: Estimate,
+    labelled: Estimate,
+    truth: FloatArray,
+    members: Sequence[NDArray[np.int64]],
+) -> Estimate:
+    """Return the powered mean, no surer than the labels alone where nearly all of them agree."""
+    n_unusual = min(
+        sum(bool((truth[one] == label).any()) for one in members) for label in (0.0, 1.0)
+    )
+    if n_unusual >= SPARSE_CLUSTERS or math.isnan(powered.low):
+        return powered
+    moved = powered.value - labelled.value
+    low, high = min(powered.low, labelled.low + moved), max(powered.high, labelled.high + moved)
+    return dataclasses.replace(powered, low=low, high=high)
 
 
 def rogan_gladen(judged: FloatArray, labels: FloatArray) -> float:
@@ -104,10 +136,7 @@ def rogan_gladen(judged: FloatArray, labels: FloatArray) -> float:
     (p + specificity - 1) / (sensitivity + specificity - 1), not clipped; NaN where the judge tells
     nothing apart or an outcome has no label.
     """
-    power = _sensitivity(judged, labels) + _specificity(judged, labels) - 1
-    if not power > 0:
-        return math.nan
-    return float((judged.mean() + _specificity(judged, labels) - 1) / power)
+    return float(_by_errors(_Sums(_rows(judged, labels).sum(axis=0))))
 
 
 def powered_mean(judged: FloatArray, labels: FloatArray) -> float:
@@ -117,36 +146,65 @@ def powered_mean(judged: FloatArray, labels: FloatArray) -> float:
     least variance: cov(labels, judged) / (var(judged) (1 + L / U)) for L labelled and U unlabelled
     pairs. With lambda 0 it is the labels' mean.
     """
-    is_labelled = ~np.isnan(labels)
-    known, seen, rest = labels[is_labelled], judged[is_labelled], judged[~is_labelled]
-    if len(known) < 2:
-        return math.nan
-    spread = float(judged.var())
-    if not len(rest) or spread == 0:
-        return float(known.mean())
-    shared = float(np.cov(known, seen)[0, 1])
-    weight = shared / (spread * (1 + len(known) / len(rest)))
-    return float(known.mean() + weight * (rest.mean() - seen.mean()))
+    return float(_powered(_Sums(_rows(judged, labels).sum(axis=0))))
 
 
-def _sensitivity(judged: FloatArray, labels: FloatArray) -> float:
-    rows = labels == 1
-    return float(judged[rows].mean()) if rows.any() else math.nan
+class _Sums:
+    """What the corrections need to know of many pairs, (...) each, from sums (..., S).
+
+    Undefined ratios are NaN, without a warning.
+    """
+
+    def __init__(self, sums: FloatArray) -> None:
+        by_name = np.moveaxis(sums, -1, 0)
+        self.n, self.judged, self.judged_squared = by_name[:3]
+        self.n_labelled, self.labels, self.judged_labelled, self.product = by_name[3:7]
+        self.n_better, self.judged_better, self.n_worse, self.judged_worse = by_name[7:]
 
 
-def _specificity(judged: FloatArray, labels: FloatArray) -> float:
-    rows = labels == 0
-    return float(1 - judged[rows].mean()) if rows.any() else math.nan
+def _rows(judged: FloatArray, labels: FloatArray) -> FloatArray:
+    """Return (N, S) what each pair adds to the sums of `_Sums`, in its order."""
+    has_label, label = ~np.isnan(labels), np.nan_to_num(labels)
+    columns = [np.ones(len(judged)), judged, judged**2]
+    columns += [has_label, label, judged * has_label, judged * label]
+    columns += [labels == 1, judged * (labels == 1), labels == 0, judged * (labels == 0)]
+    return np.stack(columns, axis=-1).astype(np.float64)
 
 
-def _note(said: FloatArray, truth: FloatArray, draws: Sequence[NDArray[np.int64]]) -> str:
-    power = [
-        _sensitivity(said[one], truth[one]) + _specificity(said[one], truth[one]) - 1
-        for one in draws
-    ]
-    if not draws:
+def _by_errors(sums: _Sums) -> FloatArray:
+    power = _sensitivity(sums) + _specificity(sums) - 1
+    corrected = (sums.judged / sums.n + _specificity(sums) - 1) / np.where(power > 0, power, np.nan)
+    return np.asarray(corrected)
+
+
+def _powered(sums: _Sums) -> FloatArray:
+    n_rest = sums.n - sums.n_labelled
+    with np.errstate(divide="ignore", invalid="ignore"):
+        known, seen = sums.labels / sums.n_labelled, sums.judged_labelled / sums.n_labelled
+        spread = sums.judged_squared / sums.n - (sums.judged / sums.n) ** 2
+        shared = (sums.product - known * sums.judged_labelled) / (sums.n_labelled - 1)
+        weight = shared / (spread * (1 + sums.n_labelled / n_rest))
+        moved = known + weight * ((sums.judged - sums.judged_labelled) / n_rest - seen)
+    tells_nothing = (n_rest == 0) | (spread < ROUNDING)
+    return np.where(sums.n_labelled < 2, np.nan, np.where(tells_nothing, known, moved))
+
+
+def _sensitivity(sums: _Sums) -> FloatArray:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums.judged_better / sums.n_better)
+
+
+def _specificity(sums: _Sums) -> FloatArray:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(1 - sums.judged_worse / sums.n_worse)
+
+
+def _note(drawn: _Sums | None) -> str:
+    if drawn is None:
         return f"fewer than {MIN_CLUSTERS} clusters: no interval can be trusted"
-    if not np.nanquantile(power, 0.025) > 0 or np.isnan(power).mean() > 0.01:
+    power = _sensitivity(drawn) + _specificity(drawn) - 1
+    known = power[~np.isnan(power)]
+    if len(known) < 0.99 * len(power) or not np.quantile(known, 0.025) > 0:
         return (
             "the judge cannot be shown to tell better from worse: its error rates correct nothing"
         )
@@ -154,20 +212,16 @@ def _note(said: FloatArray, truth: FloatArray, draws: Sequence[NDArray[np.int64]
 
 
 def _resampled(
-    truth: FloatArray, clusters: Sequence[str], resamples: int, seed: int
-) -> list[NDArray[np.int64]]:
-    """Return rows of resampled clusters, those with a label and those without drawn apart."""
-    rows = rows_by_cluster(clusters)
-    if len(rows) < MIN_CLUSTERS:
-        return []
-    strata = [
-        [one for one in rows if bool(np.isnan(truth[one]).all()) is is_bare]
-        for is_bare in (False, True)
-    ]
-    rng = np.random.default_rng(seed)
-    return [
-        np.concatenate(
-            [part[i] for part in strata if part for i in rng.integers(0, len(part), len(part))]
-        )
-        for _ in range(resamples)
-    ]
+    rows: FloatArray,
+    members: Sequence[NDArray[np.int64]],
+    truth: FloatArray,
+    resamples: int,
+    seed: int,
+) -> _Sums | None:
+    """Return sums (R,) over clusters drawn anew, those with a label and those without apart."""
+    if len(members) < MIN_CLUSTERS:
+        return None
+    is_bare = np.array([bool(np.isnan(truth[one]).all()) for one in members])
+    strata = [np.flatnonzero(~is_bare), np.flatnonzero(is_bare)]
+    totals = np.array([rows[one].sum(axis=0) for one in members])
+    return _Sums(resampled_totals(totals, strata, resamples=resamples, seed=seed))

@@ -52,7 +52,7 @@ class Battles:
         other: (N,) index of the arm that it met.
         preference: (N,) 1 where `one` was preferred, 0 the other, 0.5 a tie.
         place: (N,) 1 where `one` was shown first, -1 second, 0 where each was shown alone.
-        style: (N, K) how much more of each feature `one` has, in standard deviations around 0.
+        style: (N, K) how much more of each feature `one` has, in root mean squares.
         clusters: (N,) unit of randomisation.
     """
 

@@ -77,7 +77,7 @@ class Fit:
 
     Attributes:
         strengths: (A - 1,) of the arms over the reference, in the order of `Design.arms`.
-        gamma: (K,) of one standard deviation of each feature.
+        gamma: (K,) of one root mean square of each feature.
         place: Of being shown first; NaN where that was not varied.
         coefficients: (P,) all of them, to start another fit from.
     """

@@ -93,7 +93,7 @@ class Preference:
     Attributes:
         reference: The arm that the others are measured against.
         arms: The others, strongest raw first; last those without a finite strength, undefined.
-        gamma: Log-odds of one standard deviation more of each feature, by its name.
+        gamma: Log-odds of one root mean square more of each feature, by its name.
         first: Log-odds of being shown first; undefined where that was not varied, or decided all.
         n_clusters: Prompts.
         n_battles: Verdicts.
