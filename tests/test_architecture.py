@@ -70,7 +70,7 @@ def test_check_imports_no_model_library() -> None:
 
 
 def test_stages_of_the_command_line_are_those_of_the_plan() -> None:
-    from imitate.cli import _STAGES
+    from imitate.arguments import STAGES
     from imitate.plan import Stage
 
-    assert set(_STAGES) == {stage.value for stage in Stage}
+    assert set(STAGES) == {stage.value for stage in Stage}
