@@ -214,7 +214,7 @@ def test_strengths_are_those_of_evalica_with_ties() -> None:
         one,
         other,
         won,
-        np.ones(n_rows),
+        np.where(one < other, 1.0, -1.0),  # one order for each two arms, so place has no part
         np.zeros((n_rows, len(FEATURES))),
         tuple(map(str, range(n_rows))),
     )
