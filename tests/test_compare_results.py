@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -304,3 +305,21 @@ def test_format_that_an_arm_was_not_asked_in_is_told(
     )
     assert code == 2
     assert "no task of arm large of the run" in err
+
+
+def test_style_told_by_two_discriminators_is_refused(
+    run_folder: Path, tmp_path: Path, compare: Callable[..., Told]
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run_folder, other)
+    for folder, told in ((run_folder, "aaaa"), (other, "bbbb")):
+        results = json.loads((folder / "results.json").read_text())
+        results["provenance"] = {"fingerprints": {"style/small/chat": told}}
+        (folder / "results.json").write_text(json.dumps(results))
+    own = [f"{run_folder}:{arm}" for arm in ("small", "small/broad-100-s0")]
+    code, out, _ = compare(*own, "--teacher", f"{run_folder}:teacher")
+    assert code == 0
+    assert "chat (told from small)" in out
+    code, _, err = compare(own[0], f"{other}:small/broad-100-s0")
+    assert code == 2
+    assert "discriminator: aaaa against bbbb" in err
