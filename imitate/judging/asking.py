@@ -12,17 +12,18 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from evals.endpoint import BASE, Endpoint, Progress
 from evals.generate import shards
+from evals.journal import Journal
 from evals.judges.llm import JudgeModel, is_answered, judge_pairs
 from evals.judges.pairs import Pair
 from evals.judges.rubric import Rubric, read_rubric
-from evals.ledger import Ledger
+from evals.ledger import Budget, Ledger, Price
 from evals.records import Judgement, read_records, write_records
 from evals.transport import CallPolicy
 from imitate.config import (
@@ -33,12 +34,12 @@ from imitate.config import (
     ModelTeacher,
     ServeConfig,
 )
-from imitate.config.distilling import CallsConfig
+from imitate.config.distilling import BudgetConfig, CallsConfig
 from imitate.judging.anchoring import Anchored, Anchors, hold_to_anchors
 from imitate.models import resolve_model
 from imitate.serve import open_server, open_teacher
 
-__all__ = ["Asking", "ask_judge", "describe_judge"]
+__all__ = ["Asking", "ask_judge", "describe_judge", "open_ledger"]
 
 Opener = Callable[[Path | None], Endpoint]
 """Folder for answers, None where none are kept -> the judge's endpoint."""
@@ -132,6 +133,22 @@ def describe_judge(asking: Asking) -> dict[str, Any]:
         "rubric_sha256": rubric.digest,
         "max_tokens": judge.max_tokens,
     }
+
+
+def open_ledger(judges: Mapping[str, Any], budget: BudgetConfig, path: Path) -> Ledger:
+    """Return the ledger of a job's or a run's judges, with an account for each.
+
+    Args:
+        judges: All judges by name; only those behind a server have a price.
+        budget: What they may spend together.
+        path: Journal that keeps what was spent over restarts.
+    """
+    prices = {
+        name: Price(**judge.price.model_dump())
+        for name, judge in judges.items()
+        if isinstance(judge, EndpointJudge) and judge.price
+    }
+    return Ledger(prices, Budget(budget.max_tokens, budget.max_usd), Journal(path))
 
 
 def _rubric_of(judge: EndpointJudge | ModelJudge) -> Rubric:

@@ -18,11 +18,9 @@ from typing import Any
 import yaml
 
 from evals.errors import DataError
-from evals.journal import Journal
 from evals.judges.card import make_card
 from evals.judges.pairs import Pair
 from evals.judges.probes import DRESSED
-from evals.ledger import Budget, Ledger, Price
 from evals.records import Judgement, write_records
 from imitate.config import (
     DiscriminatorJudge,
@@ -32,6 +30,7 @@ from imitate.config import (
     RecordedJudge,
 )
 from imitate.judging.anchoring import Anchors, open_anchors
+from imitate.judging.asking import open_ledger
 from imitate.judging.hearing import Heard, hear_judge
 from imitate.judging.sets import read_pairs
 from imitate.judging.told import render_cards
@@ -101,7 +100,7 @@ def _hear(
     *,
     quiet: bool,
 ) -> dict[str, Heard]:
-    ledger = _ledger(job, folder)
+    ledger = open_ledger(job.judges, job.budget, folder / "spending.jsonl")
     n_asked = sum(isinstance(one, EndpointJudge | ModelJudge) for one in job.judges.values())
     n_each = len(pairs) + (len(anchors.drawn) if anchors else 0)
     with open_bars(2 * n_each * n_asked, quiet=quiet) as bars:
@@ -111,17 +110,6 @@ def _hear(
             )
             for name in job.judges
         }
-
-
-def _ledger(job: JudgeCardJob, folder: Path) -> Ledger:
-    """Return the job's ledger, with an account for each judge."""
-    prices = {
-        name: Price(**judge.price.model_dump())
-        for name, judge in job.judges.items()
-        if isinstance(judge, EndpointJudge) and judge.price
-    }
-    budget = Budget(job.budget.max_tokens, job.budget.max_usd)
-    return Ledger(prices, budget, Journal(folder / "spending.jsonl"))
 
 
 def _groups(pairs: Sequence[Pair]) -> list[str]:

@@ -8,12 +8,10 @@ from typing import Any
 
 from evals.errors import RecordError, RunError
 from evals.estimates import Estimate
-from evals.journal import Journal
 from evals.judges.card import JudgeCard, make_card
 from evals.judges.llm import is_answered
 from evals.judges.meetings import answers_by_item, pair_answers
 from evals.judges.pairs import Pair
-from evals.ledger import Budget, Ledger, Price
 from evals.preference.battles import gather_battles
 from evals.preference.control import Preference, measure_preference
 from evals.preference.headtohead import rated_at_least
@@ -21,7 +19,7 @@ from evals.records import Judgement, read_records, write_records
 from imitate.config import EndpointJudge, JudgementsJudge, ModelJudge, ReviewsJudge
 from imitate.hashing import cache_folder
 from imitate.judging.anchoring import open_anchors
-from imitate.judging.asking import Asking, ask_judge, describe_judge
+from imitate.judging.asking import Asking, ask_judge, describe_judge, open_ledger
 from imitate.judging.reviews import read_judgements, read_reviews
 from imitate.plan import TEACHER, Cell
 from imitate.plan.preferring import reviewed_arms
@@ -69,14 +67,8 @@ def _ask(
         ends_with_meeting=True,
     )
     write_json(place.folder / "judge.json", {"kind": judge.kind, **describe_judge(asking)})
-    prices = {
-        one: Price(**other.price.model_dump())
-        for one, other in rules.judges.items()
-        if isinstance(other, EndpointJudge) and other.price
-    }
-    budget = Budget(rules.budget.max_tokens, rules.budget.max_usd)
     place.logs.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(prices, budget, Journal(place.logs / "judges.jsonl"))
+    ledger = open_ledger(rules.judges, rules.budget, place.logs / "judges.jsonl")
     kept = cache_folder() / "judges"
     anchors = open_anchors(rules.anchors, config.lab, pairs, kept)
     n_anchors = len(anchors.drawn) if anchors else 0
