@@ -40,7 +40,7 @@ UNLABELLED = 3
 """Unlabelled pairs to every labelled one."""
 
 REFITS = 300
-"""Refits of the preference models in a data set: each costs three fits."""
+"""Resamples of the prompts in a data set: three models are fitted in each."""
 
 # --- a judge of labelled pairs
 
@@ -351,26 +351,9 @@ def feature_units(pairs: Sequence[Pair]) -> FloatArray:
 
 
 def judge_tasks() -> list[Callable[[int, int], list[Rate]]]:
-    """Return the simulations of judges, each to be called with clusters and data sets.
-
-    With 1,000 clusters a card takes 50 ms and corrected means, on 4,000 requests, 100 ms: a tenth
-    and a twentieth of the data sets. Preferences are fitted 900 times a data set, half a second to
-    two: an eighth and a twenty-fifth.
-    """
-    parts = [
-        *((functools.partial(simulate_card, judge), (1, 1, 10)) for judge in JUDGES),
-        *((functools.partial(simulate_corrected, judge), (1, 2, 20)) for judge in CORRECTED),
-        (simulate_preference, (8, 8, 25)),
+    """Return the simulations of judges, each to be called with clusters and data sets."""
+    return [
+        *(functools.partial(simulate_card, judge) for judge in JUDGES),
+        *(functools.partial(simulate_corrected, judge) for judge in CORRECTED),
+        simulate_preference,
     ]
-    return [functools.partial(_simulate_part, *one) for one in parts]
-
-
-def _simulate_part(
-    simulate: Callable[[int, int], list[Rate]],
-    parts: tuple[int, int, int],
-    n_clusters: int,
-    data_sets: int,
-) -> list[Rate]:
-    """Simulate a part of the data sets: under 100 clusters, under 1,000, from there."""
-    part = parts[(n_clusters >= 100) + (n_clusters >= 1000)]
-    return simulate(n_clusters, max(1, data_sets // part))

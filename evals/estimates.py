@@ -17,7 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, stdtrit
 
 from evals.power import MIN_CLUSTERS
-from evals.stats import CELLS_AT_ONCE, cluster_sums, resampled_counts, share_interval
+from evals.stats import (
+    CELLS_AT_ONCE,
+    cluster_sums,
+    excess_kurtosis,
+    freedom_of_variance,
+    resampled_counts,
+    share_interval,
+)
 
 __all__ = [
     "Estimate",
@@ -54,7 +61,8 @@ def bootstrap_estimate(
     Clusters are taken in sorted order, so that the order of the rows decides nothing.
 
     Source: Davison and Hinkley (1997), section 5.3.1, with clusters as the unit; the levels that
-    few clusters ask for are those of `expanded_interval`.
+    few clusters ask for are those of `expanded_interval`. How heavy the tails are is seen by
+    leaving out every cluster once.
 
     Args:
         statistic: Maps row indices, repeated ones included, to a number, NaN where undefined.
@@ -69,7 +77,9 @@ def bootstrap_estimate(
     rng = np.random.default_rng(seed)
     drawn = (rng.integers(0, len(rows), len(rows)) for _ in range(resamples))
     draws = [statistic(chosen) for chosen in _rows_of_clusters(rows, drawn)]
-    return Estimate(value, *expanded_interval(draws, len(rows)), len(clusters))
+    others = (np.delete(np.arange(len(rows)), one) for one in range(len(rows)))
+    left = np.array([statistic(chosen) for chosen in _rows_of_clusters(rows, others)])
+    return Estimate(value, *expanded_interval(draws, len(rows), left), len(clusters))
 
 
 def totals_estimate(
@@ -97,7 +107,8 @@ def totals_estimate(
     draws = statistic(
         resampled_totals(totals, [np.arange(len(members))], resamples=resamples, seed=seed)
     )
-    return Estimate(value, *expanded_interval(draws.tolist(), len(members)), len(clusters))
+    left = statistic(totals.sum(axis=0) - totals)
+    return Estimate(value, *expanded_interval(draws, len(members), left), len(clusters))
 
 
 def resampled_totals(
@@ -122,17 +133,28 @@ def resampled_totals(
     return found
 
 
-def expanded_interval(draws: Sequence[float], n_clusters: int) -> tuple[float, float]:
+def expanded_interval(
+    draws: ArrayLike, n_clusters: int, left_out: ArrayLike = ()
+) -> tuple[float, float]:
     """Return the 95 % expanded percentile interval of draws over so many resampled clusters.
 
     Source: Hesterberg (2015), as in `Contrast.quantile`. NaN draws are left out.
+
+    Args:
+        draws: (R,) the statistic under resampling.
+        n_clusters: C.
+        left_out: (C,) the statistic without each of the clusters; shows how heavy the tails are of
+            what clusters add (`freedom_of_variance`), which are taken as normal if not given.
     """
-    defined = [draw for draw in draws if not math.isnan(draw)]
-    if n_clusters < MIN_CLUSTERS or not defined:
+    defined, known = (row[~np.isnan(row)] for row in map(np.asarray, (draws, left_out)))
+    if n_clusters < MIN_CLUSTERS or not len(defined):
         return math.nan, math.nan
     widening = (n_clusters / (n_clusters - 1)) ** 0.5
-    levels = ndtr(stdtrit(n_clusters - 1, (0.025, 0.975)) * widening)
-    low, high = np.quantile(defined, levels)
+    freedom = n_clusters - 1.0
+    if len(known):
+        freedom = float(freedom_of_variance(freedom, n_clusters, excess_kurtosis(known)))
+    levels = ndtr(stdtrit(freedom, (0.025, 0.975)) * widening)
+    low, high = np.quantile(defined, levels, method="weibull")
     return float(low), float(high)
 
 

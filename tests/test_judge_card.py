@@ -144,7 +144,7 @@ def test_place_that_sways_few_pairs_is_known_well() -> None:
     first = card_of(pairs, said).first  # type: ignore[arg-type]
     error = np.std([1.0] * 20 + [0.5] * 380, ddof=1) / 20
     assert first.value == pytest.approx(0.525)
-    assert first.high - first.low == pytest.approx(2 * 1.966 * error, rel=0.02)
+    assert first.high - first.low == pytest.approx(2 * 1.966 * error, rel=0.03)
 
 
 # --- simulated judges -----------------------------------------------------------------------------

@@ -90,11 +90,23 @@ def test_coefficients_equal_those_of_statsmodels(features: tuple[int, ...]) -> N
     battles = simulate({"a": 0.5, "b": -0.3, "c": 1.5}, {"a": 1, "b": 0, "c": -1}, n_prompts=200)
     design = make_design(battles, "base", features)
     weights = np.random.default_rng(1).integers(0, 4, len(battles.one)).astype(float)
-    matrix = np.hstack([_by_arm(battles, design.arms), design.covariates])
+    arms = _by_arm(battles, design.arms)
+    matrix = np.hstack([arms, battles.style[:, list(features)], battles.place[:, None]])
     family = sm.families.Binomial()
     fit = sm.GLM(design.preference, matrix, family, freq_weights=weights).fit(tol=1e-12)
     ours = fit_preference(design, weights)
     assert ours.coefficients == pytest.approx(np.asarray(fit.params), abs=1e-6)
+
+
+def test_resamples_are_fitted_together_as_they_are_one_by_one() -> None:
+    battles = simulate({"a": 0.5, "b": -0.3, "c": 9.0}, {"a": 1, "b": 0, "c": -1}, n_prompts=40)
+    design = make_design(battles, "base", ALL)
+    weights = np.random.default_rng(1).integers(0, 4, (7, len(battles.one))).astype(float)
+    together = fit_preference(design, weights, fit_preference(design))
+    alone = [fit_preference(design, one) for one in weights]
+    for name in ("coefficients", "strengths", "gamma", "place"):
+        expected = np.array([getattr(one, name) for one in alone])
+        assert getattr(together, name) == pytest.approx(expected, abs=1e-5)
 
 
 def _by_arm(battles: Battles, arms: tuple[str, ...]) -> np.ndarray:

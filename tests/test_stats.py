@@ -16,6 +16,7 @@ from evals.stats import (
     cluster_sums,
     contrast,
     equivalence_p,
+    freedom_of_variance,
     holm,
     joint_bootstrap,
     mcnemar_p,
@@ -100,23 +101,49 @@ def test_bootstrap_error_before_correction_is_statsmodels_without_correction():
 
 
 def test_equal_clusters_are_corrected_by_the_textbook_factor():
-    scores, clusters = clustered_scores(n_clusters=25, is_uneven=False)
-    found = contrast_of(scores, clusters, DIFFERENCE)
+    clusters = np.repeat(np.arange(25), 4)
+    found = contrast_of(light_tailed(np.bincount(clusters), clusters), clusters, [1])
     assert found.widening == pytest.approx((25 / 24) ** 0.5)
     assert found.degrees_of_freedom == pytest.approx(24)
 
 
+def light_tailed(sizes, clusters):
+    """Return scores whose sums by cluster, over the square root of their items, are uniform."""
+    return (np.random.default_rng(4).uniform(-1, 1, len(sizes)) / sizes**0.5)[clusters]
+
+
 def test_unequal_clusters_count_for_fewer():
-    scores, clusters = clustered_scores()
+    _, clusters = clustered_scores()
     sizes = np.bincount(clusters)
-    found = contrast_of(scores, clusters, DIFFERENCE)
+    found = contrast_of(light_tailed(sizes, clusters), clusters, [1])
     assert found.degrees_of_freedom == pytest.approx(sizes.sum() ** 2 / (sizes**2).sum() - 1)
     assert found.widening > (60 / 59) ** 0.5
 
 
+def test_freedom_of_a_variance_is_that_of_its_own_variance():
+    """Scores that are 1 in 5 %: the chi-square of that freedom spreads as sample variances do."""
+    rng, n, rate = np.random.default_rng(5), 200, 0.05
+    kurtosis = (1 - 6 * rate * (1 - rate)) / (rate * (1 - rate))
+    freedom = freedom_of_variance(n - 1, n, kurtosis)
+    variances = (rng.random((20_000, n)) < rate).var(axis=1, ddof=1)
+    spread = variances.std() / variances.mean()
+    assert float((2 / freedom) ** 0.5) == pytest.approx(spread, rel=0.02)
+    assert freedom < (n - 1) / 2
+
+
+def test_few_clusters_that_carry_a_difference_leave_fewer_degrees_of_freedom():
+    moved = np.zeros(100)
+    moved[:8] = 1
+    found = contrast_of(moved, np.arange(100), [1])
+    excess = (1 - 6 * 0.08 * 0.92) / (0.08 * 0.92)
+    assert found.degrees_of_freedom == pytest.approx(2 / (2 / 99 + excess / 100))
+    moved[:] = np.arange(100) % 2
+    assert contrast_of(moved, np.arange(100), [1]).degrees_of_freedom == pytest.approx(99)
+
+
 def test_error_and_freedom_over_two_tasks_are_welchs():
     rng = np.random.default_rng(3)
-    first, second = rng.normal(0, 1, 20), rng.normal(0, 3, 35)
+    first, second = rng.uniform(0, 1, 20), rng.uniform(0, 3, 35)
     welch = scipy.stats.ttest_ind(first, -second, equal_var=False)
     found = contrast_of(
         np.concatenate([first, second]), np.arange(55), [1], tasks=[0] * 20 + [1] * 35

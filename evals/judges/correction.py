@@ -94,7 +94,7 @@ def correct_mean(
         if math.isnan(value) or drawn is None:
             return Estimate(value, math.nan, math.nan, n)
         n_clusters = sum(bool(chosen[one].any()) for one in members)
-        return Estimate(value, *expanded_interval(statistic(drawn).tolist(), n_clusters), n)
+        return Estimate(value, *expanded_interval(statistic(drawn), n_clusters), n)
 
     def share(values: FloatArray, chosen: NDArray[np.bool_]) -> Estimate:
         kept = np.flatnonzero(chosen)

@@ -17,6 +17,7 @@ Glossary: N rows; A arms; K features.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -80,6 +81,7 @@ class Battles:
         )
 
 
+@functools.lru_cache(maxsize=10_000)
 def style_counts(text: str) -> tuple[int, int, int, int]:
     """Return a text's words, list items, headers and bold spans, in the order of `FEATURES`."""
     return (

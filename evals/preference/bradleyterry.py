@@ -2,14 +2,14 @@
 
     logit P(one preferred) = strength[one] - strength[other] + style . gamma + place * beta
 
-A tie counts as half a win for each. The reference arm's strength is 0. Fitted by Newton's method;
-a penalty of `RIDGE` on all coefficients keeps an arm that always wins at a finite strength, and
-moves others in the sixth digit. Of the columns of arms, all but two a row are 0, and they are never
-written out: sums by arm take their place.
+A tie counts as half a win for each. The reference arm's strength is 0. Fitted by Newton's method,
+many resamples at once: their slopes and curvatures are products of one matrix of their weights with
+the rows. A penalty of `RIDGE` on all coefficients keeps an arm that always wins at a finite
+strength, and moves others in the sixth digit.
 
 Source: Bradley and Terry (1952); the covariates as in Li, Angelopoulos and Chiang (2024).
 
-Glossary: N rows; A arms; K features; P = A - 1 + K + 1 coefficients.
+Glossary: N rows; A arms; K features; P = A - 1 + K + 1 coefficients; R resamples.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
 from evals.errors import RecordError
 from evals.preference.battles import Battles
 
-__all__ = ["Design", "Fit", "fit_preference", "gram_matrix", "make_design", "without_bound"]
+__all__ = ["Design", "Fit", "fit_preference", "gram_matrices", "make_design", "without_bound"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 RIDGE = 1e-6
-TOLERANCE = 1e-6
+TOLERANCE = 1e-4
 """The last step: its square is about the error that is left."""
 MOST_STEPS = 60
 LONGEST_STEP = 4.0
 """Largest change of a coefficient in one step: Newton's method overshoots where wins are rare."""
+CELLS_AT_ONCE = 500_000
+"""Products of columns in a block of rows: 4 MB."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,19 +45,14 @@ class Design:
 
     Attributes:
         arms: Names of the arms' columns.
-        reference: Index of the reference among all A arms.
-        one: (N,) index, among all arms, of the arm whose preference is explained.
-        other: (N,) index of the arm that it met.
-        covariates: (N, K) or, where some two arms met in both orders, (N, K + 1) with the place.
+        columns: (N, P) of an arm 1 where its preference is explained, -1 where it was met; the K
+            features; and, where some two arms met in both orders, the place.
         preference: (N,) what is explained.
         n_features: K.
     """
 
     arms: tuple[str, ...]
-    reference: int
-    one: IntArray
-    other: IntArray
-    covariates: FloatArray
+    columns: FloatArray
     preference: FloatArray
     n_features: int
 
@@ -68,28 +64,28 @@ class Design:
     @property
     def has_place(self) -> bool:
         """Whether place has a coefficient."""
-        return bool(self.covariates.shape[1] > self.n_features)
+        return bool(self.columns.shape[1] > len(self.arms) + self.n_features)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fit:
-    """Coefficients, in log-odds.
+    """Coefficients of one fit, or of R resamples in rows, in log-odds.
 
     Attributes:
-        strengths: (A - 1,) of the arms over the reference, in the order of `Design.arms`.
-        gamma: (K,) of one root mean square of each feature.
-        place: Of being shown first; NaN where that was not varied.
-        coefficients: (P,) all of them, to start another fit from.
+        coefficients: (..., P) all of them.
+        strengths: (..., A - 1) of the arms over the reference, in the order of `Design.arms`.
+        gamma: (..., K) of one root mean square of each feature.
+        place: (...) of being shown first; NaN where that was not varied.
     """
 
+    coefficients: FloatArray
     strengths: FloatArray
     gamma: FloatArray
-    place: float
-    coefficients: FloatArray
+    place: FloatArray
 
     def chances(self, design: Design) -> FloatArray:
-        """Return (N,) how likely each row's preference for `one` is."""
-        return np.asarray(expit(_log_odds(design, self.coefficients)))
+        """Return (N,) how likely each row's preference for `one` is, by one fit."""
+        return np.asarray(expit(design.columns @ self.coefficients))
 
 
 def make_design(battles: Battles, reference: str, features: tuple[int, ...] = ()) -> Design:
@@ -110,14 +106,14 @@ def make_design(battles: Battles, reference: str, features: tuple[int, ...] = ()
         raise RecordError(
             f"arms that never met cannot be compared: {', '.join(together)} with {', '.join(apart)}"
         )
-    has_place = _is_place_varied(battles)
-    place = battles.place[:, None] if has_place else np.empty((len(battles.place), 0))
+    met_by = np.eye(n_arms)
+    arms = np.delete(
+        met_by[battles.one] - met_by[battles.other], battles.arms.index(reference), axis=1
+    )
+    place = battles.place[:, None] if _is_place_varied(battles) else np.empty((len(arms), 0))
     return Design(
         arms=tuple(name for name in battles.arms if name != reference),
-        reference=battles.arms.index(reference),
-        one=battles.one,
-        other=battles.other,
-        covariates=np.hstack([battles.style[:, list(features)], place]),
+        columns=np.hstack([arms, battles.style[:, list(features)], place]),
         preference=battles.preference,
         n_features=len(features),
     )
@@ -150,68 +146,68 @@ def without_bound(battles: Battles, reference: str) -> tuple[str, ...]:
 
 
 def fit_preference(
-    design: Design, weights: FloatArray | None = None, start: FloatArray | None = None
+    design: Design, weights: FloatArray | None = None, near: Fit | None = None
 ) -> Fit:
     """Return the coefficients that make the preferences likeliest.
 
     Args:
         design: The regression.
-        weights: (N,) how often each row counts; once each if not given.
-        start: (P,) coefficients to begin with.
+        weights: (N,) how often each row counts, or (R, N) in every resample; once each if not
+            given.
+        near: One fit to begin with.
     """
-    n_arms = len(design.arms)
-    used = np.ones(len(design.one)) if weights is None else weights
-    n_columns = n_arms + design.covariates.shape[1]
-    found = np.zeros(n_columns) if start is None else start.copy()
-    for _ in range(MOST_STEPS):
-        chance = expit(_log_odds(design, found))
-        slope = _column_sums(design, used * (design.preference - chance)) - RIDGE * found
-        curvature = gram_matrix(design, used * chance * (1 - chance)) + RIDGE * np.eye(n_columns)
-        step = cho_solve(cho_factor(curvature), slope)
-        longest = float(np.abs(step).max())
-        found += step * min(1.0, LONGEST_STEP / max(longest, TOLERANCE))
-        if longest < TOLERANCE:
-            break
+    used = np.ones((1, len(design.columns))) if weights is None else np.atleast_2d(weights)
+    start = np.zeros(design.columns.shape[1]) if near is None else near.coefficients
+    found = _fit_all(design, used, start)
+    if weights is None or weights.ndim == 1:
+        found = found[0]
     return Fit(
-        strengths=found[:n_arms],
-        gamma=found[design.features],
-        place=float(found[-1]) if design.has_place else float("nan"),
         coefficients=found,
+        strengths=found[..., : len(design.arms)],
+        gamma=found[..., design.features],
+        place=found[..., -1] if design.has_place else np.full(found.shape[:-1], np.nan),
     )
 
 
-def gram_matrix(design: Design, weights: FloatArray) -> FloatArray:
-    """Return X' diag(weights) X, (P, P), of the regression's columns X (N, P)."""
-    one, other, n_arms = design.one, design.other, len(design.arms) + 1
-    met = np.bincount(one * n_arms + other, weights, n_arms**2).reshape(n_arms, n_arms)
-    own = np.bincount(one, weights, n_arms) + np.bincount(other, weights, n_arms)
-    weighted = design.covariates * weights[:, None]
-    mixed = [_by_arm(design, column) for column in weighted.T]
-    between = np.array(mixed).T.reshape(n_arms - 1, design.covariates.shape[1])
-    arms = _without(design, np.asarray(np.diag(own) - met - met.T, dtype=np.float64))
-    return np.block([[arms, between], [between.T, design.covariates.T @ weighted]])
+def _fit_all(design: Design, weights: FloatArray, start: FloatArray) -> FloatArray:
+    """Return (R, P) coefficients; resamples that have arrived are no longer moved."""
+    found = np.tile(start, (len(weights), 1))
+    moving = np.arange(len(weights))
+    for _ in range(MOST_STEPS):
+        slope, curvature = _derivatives(design, weights[moving], found[moving])
+        step = np.linalg.solve(curvature, slope[..., None])[..., 0]
+        longest = np.abs(step).max(axis=1)
+        found[moving] += (
+            step * np.minimum(1, LONGEST_STEP / np.maximum(longest, TOLERANCE))[:, None]
+        )
+        moving = moving[longest >= TOLERANCE]
+        if not len(moving):
+            break
+    return found
 
 
-def _log_odds(design: Design, coefficients: FloatArray) -> FloatArray:
-    n_arms = len(design.arms)
-    strengths = np.insert(coefficients[:n_arms], design.reference, 0.0)
-    by_arms = strengths[design.one] - strengths[design.other]
-    return np.asarray(by_arms + design.covariates @ coefficients[n_arms:])
+def gram_matrices(columns: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return X' diag(w) X, (R, P, P), of columns X (N, P) with every row w of weights (R, N)."""
+    n_columns = columns.shape[1]
+    left, right = np.triu_indices(n_columns)
+    at_once = max(1, CELLS_AT_ONCE // len(left))
+    sums = np.zeros((len(weights), len(left)))
+    for first in range(0, len(columns), at_once):
+        rows = slice(first, first + at_once)
+        sums += weights[:, rows] @ (columns[rows, left] * columns[rows, right])
+    found = np.empty((len(weights), n_columns, n_columns))
+    found[:, left, right] = found[:, right, left] = sums
+    return found
 
 
-def _column_sums(design: Design, values: FloatArray) -> FloatArray:
-    """Return X' values, (P,)."""
-    return np.concatenate([_by_arm(design, values), design.covariates.T @ values])
-
-
-def _by_arm(design: Design, values: FloatArray) -> FloatArray:
-    """Return (A - 1,) sums of values (N,) by arm, those against it taken off."""
-    n_arms = len(design.arms) + 1
-    sums = np.bincount(design.one, values, n_arms) - np.bincount(design.other, values, n_arms)
-    return np.asarray(np.delete(sums, design.reference))
-
-
-def _without(design: Design, square: FloatArray) -> FloatArray:
-    """Return a matrix over all arms, (A, A), without the reference's row and column."""
-    kept = np.delete(np.arange(len(square)), design.reference)
-    return np.asarray(square[np.ix_(kept, kept)])
+def _derivatives(
+    design: Design, weights: FloatArray, coefficients: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return the penalised likelihood's slope (R, P) and minus its curvature (R, P, P)."""
+    chance = expit(coefficients @ design.columns.T)
+    surprise = design.preference - chance
+    surprise *= weights
+    chance *= 1 - chance
+    chance *= weights
+    slope = surprise @ design.columns - RIDGE * coefficients
+    return slope, gram_matrices(design.columns, chance) + RIDGE * np.eye(slope.shape[1])

@@ -37,14 +37,18 @@ from evals.preference.bradleyterry import (
     Design,
     Fit,
     fit_preference,
-    gram_matrix,
+    gram_matrices,
     make_design,
     without_bound,
 )
+from evals.stats import resampled_counts
 
-__all__ = ["ArmPreference", "OrderChange", "Preference", "measure_preference"]
+__all__ = ["ArmPreference", "OrderChange", "Preference", "measure_preference", "resampled_weights"]
 
 FloatArray = NDArray[np.float64]
+
+CELLS_AT_ONCE = 4_000_000
+"""Resamples times rows held at once: 32 MB."""
 
 SURE = 1e-3
 """A verdict that is foreseen with a chance above one minus this is foreseen for sure."""
@@ -119,10 +123,12 @@ class Preference:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Models:
+    """The three fits, of the data or of R resamples in rows."""
+
     raw: Fit
     by_length: Fit
     by_style: Fit
-    earned: FloatArray  # (A - 1,) log-odds that each arm's style earns
+    earned: FloatArray  # (..., A - 1) log-odds that each arm's style earns
 
 
 def measure_preference(
@@ -144,7 +150,7 @@ def measure_preference(
     rows = rows_by_cluster(battles.clusters)
     draws = [
         _fit_all(designs, weights, point)
-        for weights in _resampled_weights(rows, len(battles.one), resamples, seed)
+        for weights in resampled_weights(rows, len(battles.one), resamples, seed)
     ]
     count = _Counter(point, draws, len(rows), len(battles.one))
     arms = [_arm(count, name, place) for place, name in enumerate(designs[0].arms)]
@@ -209,30 +215,30 @@ class _Counter:
         self.point, self.draws = point, draws
         self.n_clusters, self.n_rows = n_clusters, n_rows
 
-    def estimate(self, number: Callable[[_Models], float]) -> Estimate:
+    def estimate(self, number: Callable[[_Models], FloatArray]) -> Estimate:
         """Return the number, its interval over the draws, and the rows behind it."""
-        values = [float(number(one)) for one in self.draws]
+        values = np.concatenate([number(some) for some in self.draws])
         interval = expanded_interval(values, self.n_clusters)
         return Estimate(float(number(self.point)), *interval, self.n_rows)
 
 
 def _arm(count: _Counter, name: str, place: int) -> ArmPreference:
-    def whole(models: _Models) -> float:
-        return float(models.by_style.strengths[place] + models.earned[place])
+    def whole(models: _Models) -> FloatArray:
+        return np.asarray(models.by_style.strengths[..., place] + models.earned[..., place])
 
     advantage = count.estimate(whole)
     is_sure = advantage.low > 0 or advantage.high < 0
-    share = count.estimate(lambda m: m.earned[place] / whole(m))
+    share = count.estimate(lambda m: m.earned[..., place] / whole(m))
     undefined = Estimate(math.nan, math.nan, math.nan, count.n_rows)
     if count.n_clusters < CLUSTERS_FOR_SHARE:
         share = dataclasses.replace(share, low=math.nan, high=math.nan)
     return ArmPreference(
         arm=name,
-        raw=count.estimate(lambda m: m.raw.strengths[place]),
-        length_controlled=count.estimate(lambda m: m.by_length.strengths[place]),
-        style_controlled=count.estimate(lambda m: m.by_style.strengths[place]),
-        win_rate=count.estimate(lambda m: expit(m.raw.strengths[place])),
-        controlled_win_rate=count.estimate(lambda m: expit(m.by_style.strengths[place])),
+        raw=count.estimate(lambda m: m.raw.strengths[..., place]),
+        length_controlled=count.estimate(lambda m: m.by_length.strengths[..., place]),
+        style_controlled=count.estimate(lambda m: m.by_style.strengths[..., place]),
+        win_rate=count.estimate(lambda m: expit(m.raw.strengths[..., place])),
+        controlled_win_rate=count.estimate(lambda m: expit(m.by_style.strengths[..., place])),
         by_style=share if is_sure else undefined,
     )
 
@@ -242,7 +248,7 @@ def _by_strength(one: ArmPreference) -> tuple[bool, float, str]:
 
 
 def _gamma(count: _Counter, place: int) -> Estimate:
-    return count.estimate(lambda models: float(models.by_style.gamma[place]))
+    return count.estimate(lambda models: models.by_style.gamma[..., place])
 
 
 def _designs(battles: Battles, reference: str) -> tuple[Design, Design, Design]:
@@ -257,7 +263,7 @@ def _fit_all(
 ) -> _Models:
     starts = (near.raw, near.by_length, near.by_style) if near else (None, None, None)
     raw, by_length, by_style = (
-        fit_preference(design, weights, start.coefficients if start else None)
+        fit_preference(design, weights, start)
         for design, start in zip(designs, starts, strict=True)
     )
     return _Models(raw, by_length, by_style, _earned(designs[2], by_style, weights))
@@ -266,27 +272,30 @@ def _fit_all(
 def _earned(design: Design, fit: Fit, weights: FloatArray | None) -> FloatArray:
     """Return what each arm's style earns: the mean style that goes with it, times gamma.
 
-    (A - 1,) in log-odds: the coefficients of style . gamma regressed on the arms, and on the place.
+    (..., A - 1) in log-odds: the coefficients of style . gamma regressed on the arms, and on the
+    place.
     """
-    gram = gram_matrix(design, np.ones(len(design.one)) if weights is None else weights)
-    others = np.delete(np.arange(len(gram)), design.features)
-    target = gram[others, design.features] @ fit.gamma
+    used = np.ones(len(design.columns)) if weights is None else weights
+    gram = gram_matrices(design.columns, np.atleast_2d(used))
+    others = np.delete(np.arange(gram.shape[-1]), design.features)
+    target = gram[:, others, design.features] @ np.atleast_2d(fit.gamma)[..., None]
     ridge = 1e-9 * np.eye(len(others))  # a resample may lack an arm
-    solved = np.linalg.solve(gram[np.ix_(others, others)] + ridge, target)
-    return np.asarray(solved[: len(design.arms)])
+    solved = np.linalg.solve(gram[:, others[:, None], others] + ridge, target)
+    return np.asarray(solved[:, : len(design.arms), 0].reshape(*fit.strengths.shape))
 
 
-def _resampled_weights(
+def resampled_weights(
     rows: Sequence[NDArray[np.int64]], n_rows: int, resamples: int, seed: int
 ) -> Iterator[FloatArray]:
-    """Yield (N,) how often each row counts when clusters are drawn with replacement."""
+    """Yield (R, N) how often each row counts when clusters are drawn anew, some at a time."""
     rng = np.random.default_rng(seed)
     cluster = np.empty(n_rows, dtype=np.int64)
     for place, members in enumerate(rows):
         cluster[members] = place
-    for _ in range(resamples):
-        times = np.bincount(rng.integers(0, len(rows), len(rows)), minlength=len(rows))
-        yield times[cluster].astype(np.float64)
+    at_once = max(1, CELLS_AT_ONCE // n_rows)
+    for first in range(0, resamples, at_once):
+        times = resampled_counts(rng, min(at_once, resamples - first), len(rows))
+        yield times[:, cluster]
 
 
 def _order_changes(
