@@ -109,7 +109,13 @@ def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     check = verbs.add_parser("check", help="print the grid, the cost and what can be resolved")
     _add_config(check, nargs="?")
-    check.add_argument("--schema", action="store_true", help="print the JSON schema of configs")
+    check.add_argument(
+        "--schema",
+        nargs="?",
+        const="run",
+        choices=("run", "probe"),
+        help="print the JSON schema of configs, or of those of probes",
+    )
     check.set_defaults(command="check")
 
 

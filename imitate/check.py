@@ -16,10 +16,11 @@ from rich.table import Table
 from evals.errors import MissingExtraError, ModelError
 from evals.records import Axis
 from imitate.config import Config, ModelTeacher
-from imitate.configfile import load_config
+from imitate.configfile import is_probe, load_config, load_probe
 from imitate.hardware import Hardware, detect_hardware
 from imitate.models import BFLOAT16_MIN_PARAMETERS, count_parameters, resolve_model
 from imitate.plan import TEACHER, Cell, Plan, Stage, build_plan
+from imitate.probing.runs import plan_grokking
 from imitate.resolution import plan_json, resolution_table
 from imitate.run import find_finished
 from imitate.store import Store
@@ -45,6 +46,8 @@ _BYTES_PER_PARAMETER = {"cpu": 48, "cuda": 14}
 
 def check(path: Path, overrides: Sequence[str], *, runs: Path) -> int:
     """Print the grid, the cells, the estimated cost, and the effect that each axis can resolve."""
+    if is_probe(path):
+        return _check_probe(path, overrides)
     config = load_config(path, overrides)
     plan = build_plan(config)
     hardware = detect_hardware()
@@ -57,6 +60,25 @@ def check(path: Path, overrides: Sequence[str], *, runs: Path) -> int:
     console.print(resolution_table(config))
     for note in (*notes, *_missing_server(config)):
         console.print(f"note: {note}", markup=False)
+    return 0
+
+
+def _check_probe(path: Path, overrides: Sequence[str]) -> int:
+    """Print the runs of a probe, how long they train, and the disk that their snapshots need."""
+    job = load_probe(path, overrides)
+    plan = plan_grokking(job)
+    table = Table(title=f"{job.name}: what is trained", title_justify="left")
+    for column in ("group", "runs", "epochs of each", "the first"):
+        table.add_column(column)
+    for group, runs in plan.groups.items():
+        epochs = ", ".join(f"{one:,}" for one in sorted({run.epochs for run in runs}))
+        table.add_row(group, str(len(runs)), epochs, runs[0].name)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        f"{plan.n_parameters:,} parameters in the main line, {plan.epochs:,} epochs in all, in "
+        f"{len(plan.parts)} programs; the snapshots need {plan.n_bytes / 1e9:.2g} GB"
+    )
     return 0
 
 

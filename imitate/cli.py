@@ -73,9 +73,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     if arguments.schema:
-        from imitate.configfile import config_schema
+        from imitate.configfile import config_schema, probe_schema
 
-        print(config_schema())
+        print(probe_schema() if arguments.schema == "probe" else config_schema())
         return 0
     if arguments.config is None:
         raise UserError("`imitate check` needs a config", hint="imitate check CONFIG")

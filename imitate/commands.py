@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from evals.errors import UserError
-from imitate.config import Config
-from imitate.configfile import load_card_job, load_config, load_job
+from imitate.config import Config, Section
+from imitate.configfile import is_probe, load_card_job, load_config, load_job, load_probe
 from imitate.plan import Plan, Stage, build_plan
 from imitate.preflight import preflight_run
 from imitate.progress import open_bars
-from imitate.provenance import describe_provenance, shell_command
+from imitate.provenance import describe_probe, describe_provenance, shell_command
 from imitate.run import Finished, execute_plan, work_of
 from imitate.store import Store
 
@@ -89,6 +90,8 @@ def run(
     quiet: bool,
 ) -> int:
     """Execute a config and write its results and report into the run's folder."""
+    if is_probe(config_path):
+        return _run_probe(config_path, overrides, runs=runs, name=name, force=force, quiet=quiet)
     started, clock = datetime.now(UTC), time.perf_counter()
     config = load_config(config_path, overrides)
     plan = build_plan(config)
@@ -111,6 +114,43 @@ def run(
     n_new = len(finished.timings) - finished.n_reused
     print(f"{finished.n_reused} cells reused, {n_new} computed", file=sys.stderr)
     _print_verdicts(results)
+    print(_last_line(folder, page, results))
+    return 0
+
+
+def _run_probe(
+    config_path: Path,
+    overrides: Sequence[str],
+    *,
+    runs: Path,
+    name: str | None,
+    force: Sequence[str],
+    quiet: bool,
+) -> int:
+    """Execute a probe and write its results and report into the run's folder."""
+    from imitate.probing.grokking import run_grokking
+    from imitate.probing.runs import plan_grokking
+
+    if force:
+        raise UserError("`--force` names stages, and a probe has none", hint="leave it out")
+    started, clock = datetime.now(UTC), time.perf_counter()
+    job = load_probe(config_path, overrides)
+    plan = plan_grokking(job)
+    folder = runs / (name or job.name)
+    with _claimed(folder):
+        _set_aside(folder)
+        _write_config(folder, job)
+        with open_bars(2 * plan.epochs, quiet=quiet) as bars:
+            results = run_grokking(job, plan, Store(runs / ".store"), bars)
+        results["provenance"] = describe_probe(job, config_path, overrides)
+        results["timing"] = {
+            "started": started.isoformat(timespec="seconds"),
+            "total_s": round(time.perf_counter() - clock, 3),
+        }
+        _write_json(folder / "results.json", results)
+        page = _write_report(folder)
+        shutil.rmtree(folder / PREVIOUS, ignore_errors=True)
+    print(results["headline"])
     print(_last_line(folder, page, results))
     return 0
 
@@ -363,8 +403,7 @@ def _set_aside(folder: Path) -> None:
 
 def _write_plan(folder: Path, config: Config, plan: Plan) -> None:
     """Write what will be done, and by which rule it will be judged, before any result."""
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    _write_config(folder, config)
     cells = [{"cell": c.name, "group": c.group, "inputs": c.inputs} for c in plan.cells]
     rule = config.analysis.model_dump(mode="json")
     _write_json(
@@ -376,6 +415,11 @@ def _write_plan(folder: Path, config: Config, plan: Plan) -> None:
             "cells": cells,
         },
     )
+
+
+def _write_config(folder: Path, config: Section) -> None:
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
 
 
 def _results(
@@ -427,8 +471,11 @@ def _check_finished(folder: Path) -> None:
 
 
 def _write_report(folder: Path, out: Path | None = None, n_excerpts: int | None = None) -> Path:
+    from reports import probes
     from reports.render import write_report
 
+    if probes.is_probe(folder):
+        return probes.write_probe(folder, out_dir=out)
     return write_report(folder, out_dir=out, n_excerpts=n_excerpts).html
 
 
@@ -477,6 +524,14 @@ def _last_line(folder: Path, page: Path, results: dict[str, Any]) -> str:
             "run": str(folder),
             "report": str(page),
             "results": str(folder / "results.json"),
-            "verdicts": {entry["arm"]: entry["verdict"] for entry in results["verdicts"]},
+            **_outcome(results),
         }
     )
+
+
+def _outcome(results: dict[str, Any]) -> dict[str, Any]:
+    """Return the verdict of every arm, or how every network of a probe ended."""
+    if "probe" in results:
+        ends = Counter(run["phases"]["outcome"] for run in results["runs"])
+        return {"outcomes": dict(ends)}
+    return {"verdicts": {entry["arm"]: entry["verdict"] for entry in results["verdicts"]}}

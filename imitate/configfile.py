@@ -18,15 +18,18 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from evals.errors import ConfigError
-from imitate.config import Config, DistillJob, JudgeCardJob, Section
+from imitate.config import Config, DistillJob, GrokkingJob, JudgeCardJob, Section
 
 __all__ = [
     "card_job_schema",
     "config_schema",
+    "is_probe",
     "job_schema",
     "load_card_job",
     "load_config",
     "load_job",
+    "load_probe",
+    "probe_schema",
 ]
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -98,6 +101,29 @@ def load_card_job(path: Path, overrides: Sequence[str] = ()) -> JudgeCardJob:
         ConfigError: As `load_config`.
     """
     return _load(path, overrides, JudgeCardJob)
+
+
+def is_probe(path: Path) -> bool:
+    """Return whether a config file is that of a probe, which names it first of all.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    return "probe" in _read_tree(path).values
+
+
+def load_probe(path: Path, overrides: Sequence[str] = ()) -> GrokkingJob:
+    """Return the config of a probe, as `load_config`.
+
+    Raises:
+        ConfigError: As `load_config`.
+    """
+    return _load(path, overrides, GrokkingJob)
+
+
+def probe_schema() -> str:
+    """Return the JSON schema of probes that editors complete from."""
+    return json.dumps(GrokkingJob.model_json_schema(), indent=2)
 
 
 def config_schema() -> str:

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imitate.config import Config, ModelTeacher
+from imitate.config import Config, GrokkingJob, ModelTeacher, Section
 from imitate.fingerprints import VLLM, data_digests
 from imitate.hardware import detect_hardware
 from imitate.models import resolve_model
 from imitate.plan import Plan
 from imitate.store import library_versions
 
-__all__ = ["describe_provenance", "shell_command"]
+__all__ = ["describe_probe", "describe_provenance", "shell_command"]
 
 _VERSIONED = tuple(
     [
@@ -45,14 +45,8 @@ def describe_provenance(
 ) -> dict[str, Any]:
     """Return the `provenance` part of `results.json`; it holds no clock and no path of a run."""
     config = plan.config
-    commit, is_dirty = _commit()
-    return {
-        "command": shell_command("run", config_path, overrides),
-        "config": config.model_dump(mode="json"),
-        "commit": commit,
-        "is_dirty": is_dirty,
+    return _made(config, config_path, overrides, sorted(_VERSIONED)) | {
         "versions": library_versions(sorted(_VERSIONED)) | _server_versions(config),
-        "hardware": dataclasses.asdict(detect_hardware()),
         "seeds": {
             "run": config.seed,
             "world": config.lab.world_seed,
@@ -61,6 +55,25 @@ def describe_provenance(
         "models": _models(plan),
         "data": data_digests(plan),
         "fingerprints": dict(sorted(fingerprints.items())),
+    }
+
+
+def describe_probe(job: GrokkingJob, config_path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the `provenance` part of a probe's `results.json`; it holds no clock and no path."""
+    return _made(job, config_path, overrides, ("imitation-gap", "numpy", "scipy", "torch"))
+
+
+def _made(
+    config: Section, config_path: Path, overrides: Sequence[str], distributions: Sequence[str]
+) -> dict[str, Any]:
+    commit, is_dirty = _commit()
+    return {
+        "command": shell_command("run", config_path, overrides),
+        "config": config.model_dump(mode="json"),
+        "commit": commit,
+        "is_dirty": is_dirty,
+        "versions": library_versions(distributions),
+        "hardware": dataclasses.asdict(detect_hardware()),
     }
 
 

@@ -25,7 +25,7 @@ from reports.reading import AXES, Run, axes_of, lead_imitator, read_run
 from reports.spot import SpotPanel, spot_panel
 from reports.svg import standalone
 
-__all__ = ["ReportFiles", "comparison_markdown", "environment", "write_report"]
+__all__ = ["ReportFiles", "comparison_markdown", "environment", "write_figures", "write_report"]
 
 SPAN_WIDTH, SPAN_HEIGHT = 112, 16
 
@@ -89,7 +89,7 @@ def write_report(
     html, markdown = folder / "report.html", folder / "report.md"
     html.write_text(_html(report, run), encoding="utf-8")
     markdown.write_text(_markdown(report), encoding="utf-8")
-    return ReportFiles(html, markdown, _write_figures(folder / "figures", report.figures))
+    return ReportFiles(html, markdown, write_figures(folder / "figures", report.figures))
 
 
 def _report(run: Run, spot: SpotPanel | None, *, is_excerpt: bool) -> Report:
@@ -132,7 +132,7 @@ def _tiles(results: dict[str, Any]) -> tuple[tuple[str, Cell, str], ...]:
     return tuple((AXES[axis], cell, reasons[axis]) for axis, cell in cells.items())
 
 
-def _write_figures(folder: Path, drawn: tuple[Figure, ...]) -> tuple[Path, ...]:
+def write_figures(folder: Path, drawn: tuple[Figure, ...]) -> tuple[Path, ...]:
     """Write the figures and remove those that an earlier report left."""
     folder.mkdir(exist_ok=True)
     paths = tuple(folder / f"{figure.name}.svg" for figure in drawn)

@@ -65,6 +65,7 @@ from imitate.config.preferring import (
     ReviewsJudge,
     RunJudge,
 )
+from imitate.config.probing import ContrastConfig, GrokkingJob, SweepConfig
 from imitate.config.section import Section
 from imitate.config.tasks import (
     AnalysisConfig,
@@ -83,6 +84,7 @@ __all__ = [
     "AnchorsConfig",
     "BaseConfig",
     "Config",
+    "ContrastConfig",
     "ControlName",
     "DataConfig",
     "DiscriminatorJudge",
@@ -96,6 +98,7 @@ __all__ = [
     "FileProbeItems",
     "FilePrompts",
     "FileSource",
+    "GrokkingJob",
     "HubPrompts",
     "HubSource",
     "ItemSource",
@@ -129,6 +132,7 @@ __all__ = [
     "SeedPrompts",
     "ServeConfig",
     "Source",
+    "SweepConfig",
     "TableSource",
     "TaskConfig",
     "Teacher",

@@ -1,0 +1,1 @@
+"""Controlled training experiments: is what we see from outside what is inside?"""

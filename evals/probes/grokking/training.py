@@ -1,0 +1,220 @@
+"""Train networks of the probe side by side in one program, as published.
+
+In: tables and settings of R networks of one shape. Out: snapshots every so many epochs, each of
+which training can go on from as if it had never stopped. What one network does hangs neither on the
+others' data nor on their settings: the loss is the sum of theirs, and its gradient falls apart.
+
+Full batch; AdamW with decoupled weight decay, which each network has its own of; the rate rises
+over the first steps from 0; cross-entropy in float64, whose float32 cannot tell losses under 1e-7.
+
+Source: Nanda et al. (2023), section 3; warm-up and precision as in their public code.
+
+Glossary: R networks; N rows trained on; E epochs between snapshots.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from evals.errors import DataError, RunError
+from evals.probes.grokking.network import Weights, answer_logits, draw_weights
+from evals.probes.grokking.operations import Table
+from evals.probes.grokking.shape import Shape
+
+__all__ = ["DivergedError", "Network", "Recipe", "Snapshot", "row_losses", "train_side_by_side"]
+
+Moments = dict[str, tuple[Tensor, Tensor]]
+
+
+class DivergedError(RunError):
+    """A loss is no finite number any more."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How networks are trained; defaults as published.
+
+    Attributes:
+        epochs: Steps: every batch is full.
+        checkpoint_every: Epochs between snapshots.
+        learning_rate: Of AdamW, after the warm-up.
+        betas: Of AdamW.
+        epsilon: Of AdamW.
+        warmup: Steps over which the rate rises, from 0.
+    """
+
+    epochs: int = 40_000
+    checkpoint_every: int = 100
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    epsilon: float = 1e-8
+    warmup: int = 10
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Network:
+    """One of the networks that are trained.
+
+    Attributes:
+        name: For messages.
+        table: What it learns; its `is_train` rows are what it sees.
+        seed: Of its first weights.
+        weight_decay: Its own.
+        init_scale: Factor of its first weights.
+    """
+
+    name: str
+    table: Table
+    seed: int
+    weight_decay: float = 1.0
+    init_scale: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Snapshot:
+    """All networks after so many epochs, and what training goes on from.
+
+    Attributes:
+        epoch: Steps taken.
+        weights: Short name to (R, ...).
+        moments: Short name to AdamW's first and second moment, (R, ...) each.
+        losses: (E, R) of every epoch since the snapshot before, each before its step.
+    """
+
+    epoch: int
+    weights: Weights
+    moments: Moments
+    losses: Tensor
+
+
+def train_side_by_side(
+    networks: Sequence[Network],
+    shape: Shape,
+    recipe: Recipe,
+    *,
+    start: Snapshot | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[Snapshot]:
+    """Yield the networks before training, every `checkpoint_every` epochs, and at the end.
+
+    Args:
+        networks: R networks whose tables have one p and as many rows to train on.
+        shape: Of each of them.
+        recipe: How they are trained.
+        start: Go on from here; this snapshot is not yielded again.
+        device: Where they are trained.
+        dtype: Of the weights; the loss is float64 in any case.
+
+    Raises:
+        DataError: The networks cannot be trained side by side.
+        DivergedError: A loss is not finite; snapshots so far are good.
+    """
+    first, second, answers = _train_rows(networks, shape, device)
+    if start is None:
+        start = _untrained(networks, shape)
+        yield start
+    weights = {
+        name: tensor.to(device, dtype, copy=True).requires_grad_()
+        for name, tensor in start.weights.items()
+    }
+    optimizer = _optimizer(weights, start, recipe)
+    decay = torch.tensor([one.weight_decay for one in networks], device=device, dtype=dtype)
+    losses: list[Tensor] = []
+    for epoch in range(start.epoch, recipe.epochs):
+        loss = row_losses(weights, first, second, answers).mean(dim=1)
+        torch.autograd.backward(loss.sum())
+        rate = recipe.learning_rate * min(epoch / max(recipe.warmup, 1), 1.0)
+        _step(optimizer, weights, rate, decay)
+        losses.append(loss.detach())
+        done = epoch + 1
+        if done % recipe.checkpoint_every == 0 or done == recipe.epochs:
+            since = torch.stack(losses).cpu()
+            _refuse_diverged(networks, since, epoch)
+            yield _snapshot(done, weights, optimizer, since)
+            losses.clear()
+
+
+def row_losses(weights: Weights, first: Tensor, second: Tensor, answers: Tensor) -> Tensor:
+    """Return (R, N) cross-entropies in nats, in float64, of answers (R, N) to pairs."""
+    logits = answer_logits(weights, first, second).to(torch.float64)
+    by_row = functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), reduction="none")
+    return by_row.view_as(answers)
+
+
+def _train_rows(
+    networks: Sequence[Network], shape: Shape, device: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (R, N) first and second tokens and answers of the rows that are trained on."""
+    counts = {(one.table.p, int(one.table.is_train.sum())) for one in networks}
+    if len(counts) != 1 or {p for p, _ in counts} != {shape.p}:
+        told = ", ".join(f"p = {p} with {n:,} rows" for p, n in sorted(counts))
+        raise DataError(
+            f"networks side by side need one p and as many rows: there are {told or 'none'}"
+        )
+    rows = [(one.table.pairs[one.table.is_train], one.table) for one in networks]
+    pairs = torch.stack([torch.from_numpy(pair) for pair, _ in rows]).to(device)
+    answers = torch.stack([torch.from_numpy(table.answers[table.is_train]) for _, table in rows])
+    return pairs[..., 0].contiguous(), pairs[..., 1].contiguous(), answers.to(device)
+
+
+def _untrained(networks: Sequence[Network], shape: Shape) -> Snapshot:
+    drawn = [draw_weights(shape, one.seed, scale=one.init_scale) for one in networks]
+    weights = {name: torch.cat([one[name] for one in drawn]) for name in drawn[0]}
+    return Snapshot(0, weights, {}, torch.empty(0, len(networks), dtype=torch.float64))
+
+
+def _optimizer(weights: Weights, start: Snapshot, recipe: Recipe) -> torch.optim.AdamW:
+    """Return AdamW without its weight decay, which `_step` takes for every network by itself."""
+    optimizer = torch.optim.AdamW(
+        list(weights.values()),
+        lr=recipe.learning_rate,
+        betas=recipe.betas,
+        eps=recipe.epsilon,
+        weight_decay=0.0,
+        fused=True,
+    )
+    for name, (first, second) in start.moments.items():
+        like = weights[name]
+        optimizer.state[like] = {
+            "step": torch.tensor(float(start.epoch), device=like.device),
+            "exp_avg": first.to(like.device, like.dtype, copy=True),
+            "exp_avg_sq": second.to(like.device, like.dtype, copy=True),
+        }
+    return optimizer
+
+
+def _step(optimizer: torch.optim.AdamW, weights: Weights, rate: float, decay: Tensor) -> None:
+    with torch.no_grad():
+        for tensor in weights.values():
+            tensor.mul_((1 - rate * decay).view(-1, *(1,) * (tensor.ndim - 1)))
+    optimizer.param_groups[0]["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def _refuse_diverged(networks: Sequence[Network], losses: Tensor, last_epoch: int) -> None:
+    wrong = (~losses.isfinite()).nonzero()
+    if len(wrong):
+        row, which = wrong[0].tolist()
+        epoch = last_epoch - len(losses) + 1 + row
+        raise DivergedError(
+            f"the loss of {networks[which].name} is {float(losses[row, which])} at epoch "
+            f"{epoch:,}; what was kept before is good. A lower learning rate may help"
+        )
+
+
+def _snapshot(
+    epoch: int, weights: Weights, optimizer: torch.optim.AdamW, losses: Tensor
+) -> Snapshot:
+    moments = {}
+    for name, tensor in weights.items():
+        state = optimizer.state[tensor]
+        moments[name] = (state["exp_avg"].cpu().clone(), state["exp_avg_sq"].cpu().clone())
+    kept = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+    return Snapshot(epoch, kept, moments, losses)

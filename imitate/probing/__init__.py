@@ -1,0 +1,1 @@
+"""Probes: a checked job -> trained networks, what was measured in them, results."""

@@ -1,0 +1,190 @@
+"""Networks trained side by side, as one finished cell: every snapshot of every network.
+
+What is written while it trains: the weights of each network at each snapshot, and, after them, the
+state that training goes on from. Killed at any moment, it goes on from the last whole snapshot.
+
+    CELL/RUN/epoch-000100.safetensors    weights of one network, names as TransformerLens has them
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from evals.errors import RunError
+from evals.probes.grokking.network import Weights, read_weights
+from evals.probes.grokking.shape import NAMES
+from evals.probes.grokking.training import (
+    DivergedError,
+    Network,
+    Recipe,
+    Snapshot,
+    train_side_by_side,
+)
+from imitate.config import GrokkingJob
+from imitate.hardware import detect_hardware
+from imitate.probing.runs import GrokkingRun, network_shape
+from imitate.store import Store, fingerprint, library_versions, source_hash
+
+__all__ = ["STAGE", "find_trained", "run_key", "saved_epochs", "saved_weights", "train_part"]
+
+STAGE = "grokking-train"
+STATE = "state.safetensors"
+
+_MODULES = (
+    "evals.probes.grokking.operations",
+    "evals.probes.grokking.network",
+    "evals.probes.grokking.training",
+    "imitate.probing.training",
+)
+
+Report = Callable[[int, int | None, str], None]
+
+
+def run_key(job: GrokkingJob, run: GrokkingRun) -> str:
+    """Return the fingerprint of all that decides a network's snapshots."""
+    hardware = detect_hardware()
+    return fingerprint(
+        {
+            "run": dataclasses.asdict(run),
+            "network": job.network.model_dump(mode="json"),
+            "train": job.train.model_dump(
+                mode="json", exclude={"epochs", "checkpoint_every", "side_by_side"}
+            ),
+            "source": source_hash(_MODULES),
+            "libraries": library_versions(("torch", "numpy")),
+            "compute": [hardware.device, hardware.threads],
+        }
+    )
+
+
+def find_trained(store: Store) -> dict[str, Path]:
+    """Return the folder of every network that is trained, by its key."""
+    found: dict[str, Path] = {}
+    cells = store.root / "cells" / STAGE
+    for manifest in sorted(cells.glob("*/cell.json")):
+        try:
+            members = json.loads(manifest.read_text(encoding="utf-8"))["about"]["members"]
+        except (OSError, ValueError, KeyError):
+            continue
+        if any(key not in found for key in members) and store.find(STAGE, manifest.parent.name):
+            found |= {key: manifest.parent / key for key in members}
+    return found
+
+
+def train_part(
+    job: GrokkingJob, runs: Sequence[GrokkingRun], store: Store, report: Report
+) -> dict[str, Path]:
+    """Train networks side by side and return the folder of each, by its key.
+
+    Raises:
+        RunError: A loss is no finite number any more; snapshots so far are kept.
+    """
+    keys = [run_key(job, run) for run in runs]
+
+    def write(folder: Path, work: Path) -> None:
+        _train(job, runs, keys, work, report)
+        for key in keys:
+            (folder / key).mkdir()
+            for saved in sorted((work / key).glob("epoch-*.safetensors")):
+                os.link(saved, folder / key / saved.name)
+
+    about = {"members": keys, "runs": [run.name for run in runs]}
+    cell, _ = store.compute(STAGE, fingerprint({"members": keys}), write, about)
+    return {key: cell.folder / key for key in keys}
+
+
+def saved_epochs(folder: Path) -> list[int]:
+    """Return the epochs at which a network was saved, rising."""
+    return sorted(int(path.stem.partition("-")[2]) for path in folder.glob("epoch-*.safetensors"))
+
+
+def saved_weights(folder: Path, epoch: int) -> Weights:
+    """Return the weights (1, ...) of a network at an epoch, in float64."""
+    return read_weights(load_file(folder / _file_name(epoch)))
+
+
+def _train(
+    job: GrokkingJob, runs: Sequence[GrokkingRun], keys: Sequence[str], work: Path, report: Report
+) -> None:
+    for key in keys:
+        (work / key).mkdir(exist_ok=True)
+    networks = [
+        Network(run.name, run.table(), run.seed, run.weight_decay, job.network.init_scale)
+        for run in runs
+    ]
+    start = _read_state(work / STATE, len(runs))
+    done = start.epoch if start else 0
+    report(done, runs[0].epochs, "")
+    snapshots = train_side_by_side(
+        networks,
+        network_shape(job, runs[0].p),
+        _recipe(job, runs[0]),
+        start=start,
+        device=detect_hardware().device,
+        dtype=getattr(torch, job.train.dtype),
+    )
+    try:
+        for snapshot in snapshots:
+            _save(snapshot, keys, work)
+            report(snapshot.epoch - done, runs[0].epochs, "")
+            done = snapshot.epoch
+    except DivergedError as error:
+        last = work / keys[0] / _file_name(done)
+        raise RunError(f"{error}; the last good snapshot is of epoch {done:,}: {last}") from None
+
+
+def _recipe(job: GrokkingJob, run: GrokkingRun) -> Recipe:
+    train = job.train
+    return Recipe(
+        epochs=run.epochs,
+        checkpoint_every=run.checkpoint_every,
+        learning_rate=train.learning_rate,
+        betas=(train.beta1, train.beta2),
+        epsilon=train.epsilon,
+        warmup=train.warmup,
+    )
+
+
+def _save(snapshot: Snapshot, keys: Sequence[str], work: Path) -> None:
+    """Write every network's weights, then the state to go on from."""
+    for place, key in enumerate(keys):
+        own = {NAMES[name]: tensor[place].clone() for name, tensor in snapshot.weights.items()}
+        _write(own, work / key / _file_name(snapshot.epoch), {})
+    state = dict(snapshot.weights)
+    for name, (first, second) in snapshot.moments.items():
+        state |= {f"first.{name}": first, f"second.{name}": second}
+    _write(state, work / STATE, {"epoch": str(snapshot.epoch)})
+
+
+def _write(tensors: Mapping[str, Any], path: Path, about: dict[str, str]) -> None:
+    partial = path.with_suffix(".partial")
+    save_file(dict(tensors), partial, metadata=about)
+    partial.replace(path)
+
+
+def _read_state(path: Path, n_networks: int) -> Snapshot | None:
+    if not path.is_file():
+        return None
+    with safe_open(path, framework="pt") as file:
+        epoch = int(file.metadata()["epoch"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    names = [name for name in NAMES if f"first.{name}" in tensors]
+    return Snapshot(
+        epoch=epoch,
+        weights={name: tensors[name] for name in NAMES},
+        moments={name: (tensors[f"first.{name}"], tensors[f"second.{name}"]) for name in names},
+        losses=torch.empty(0, n_networks, dtype=torch.float64),
+    )
+
+
+def _file_name(epoch: int) -> str:
+    return f"epoch-{epoch:06}.safetensors"

@@ -1,0 +1,274 @@
+"""The probe's measures against closed forms: a network built by hand, spikes, a table of chance."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from evals.probes.grokking.fourier import (
+    FrequencyRule,
+    basis,
+    by_frequency,
+    gini,
+    key_frequencies,
+    neuron_shares,
+)
+from evals.probes.grokking.measures import (
+    Frequencies,
+    Measures,
+    Split,
+    find_frequencies,
+    logits_by_sum,
+    measure_weights,
+    spectra,
+)
+from evals.probes.grokking.network import Weights, read_weights
+from evals.probes.grokking.operations import make_table
+from evals.probes.grokking.phases import Outcome, Phases, check_order, epoch_interval, find_phases
+from evals.probes.grokking.shape import NAMES, Shape
+from evals.probes.grokking.training import Network, Recipe, train_side_by_side
+
+P = 11
+KEYS = (2, 4)
+SCALE = 3.0
+
+
+def built_by_hand(p: int = P, keys: tuple[int, ...] = KEYS) -> Weights:
+    """Return a network whose logits are SCALE times the sum over keys of cos(w(a + b - c)).
+
+    The embedding is the number a itself; all heads look at all tokens alike, so that the stream
+    holds (a + b) / 3; a ReLU at every whole number lets the readout draw any curve through them.
+    """
+    width, n_neurons = p + 1, 2 * p
+    state = {
+        NAMES[name]: torch.zeros(size, dtype=torch.float64)
+        for name, size in Shape(p, width, 1, n_neurons).tensors.items()
+    }
+    state[NAMES["W_E"]][:p, 0] = torch.arange(p, dtype=torch.float64)
+    state[NAMES["W_V"]][0, 0, 0] = 1
+    state[NAMES["W_O"]][0, 0, 0] = 3
+    state[NAMES["W_in"]][0] = 1
+    state[NAMES["b_in"]] = 1 - torch.arange(n_neurons, dtype=torch.float64)
+    total = np.arange(n_neurons)
+    wanted = SCALE * sum(
+        np.cos(2 * np.pi * k * (total[:, None] - np.arange(p)[None, :]) / p) for k in keys
+    )
+    # ReLU(s + 1 - t), t = 0, 1, ...: second differences of the wanted curve, from -1 on at 0
+    padded = np.concatenate([np.zeros((2, p)), wanted])
+    bends = padded[2:] - 2 * padded[1:-1] + padded[:-2]
+    state[NAMES["W_out"]][:, 1:] = torch.from_numpy(bends)
+    state[NAMES["W_U"]][1:, :p] = torch.eye(p, dtype=torch.float64)
+    return read_weights(state)
+
+
+def known_loss(p: int = P, keys: tuple[int, ...] = KEYS) -> float:
+    logits = SCALE * sum(np.cos(2 * np.pi * k * np.arange(p) / p) for k in keys)
+    return float(np.log(np.exp(logits).sum()) - logits[0])
+
+
+# --- a network built by hand ----------------------------------------------------------------------
+
+
+def test_network_built_by_hand_is_the_formula() -> None:
+    table = make_table("a+b", P, 0.4, 0)
+    found = measure_weights(built_by_hand(), table, KEYS)
+    assert found.fit == pytest.approx(1, abs=1e-12)
+    for loss in (found.loss, found.restricted, found.restricted_terms):
+        assert dataclasses.astuple(loss) == pytest.approx([known_loss()] * 3, rel=1e-9)
+    assert found.fit_loss == pytest.approx(known_loss(), rel=1e-9)
+    assert found.accuracy == Split(1, 1, 1)
+
+
+def test_without_its_frequencies_it_knows_nothing() -> None:
+    found = measure_weights(built_by_hand(), make_table("a+b", P, 0.4, 0), KEYS)
+    chance = math.log(P)
+    assert found.excluded == pytest.approx(chance)
+    assert found.excluded_any == pytest.approx(chance)
+    for one in (*found.excluded_each, *found.ablated_each):
+        assert known_loss() < one < chance
+    other = known_loss(keys=KEYS[1:])
+    assert found.ablated_each[0] == pytest.approx(other, rel=1e-9)
+
+
+def test_its_readout_has_two_directions_a_frequency() -> None:
+    found = measure_weights(built_by_hand(), make_table("a+b", P, 0.4, 0), KEYS)
+    assert found.in_directions == pytest.approx(known_loss(), rel=1e-6)
+    assert found.off_directions == pytest.approx(math.log(P), rel=1e-6)
+
+
+def test_its_key_frequencies_are_found_in_the_readout() -> None:
+    weights, table = built_by_hand(), make_table("a+b", P, 0.4, 0)
+    assert find_frequencies(weights, table).by(FrequencyRule.READOUT) == KEYS
+    assert find_frequencies(weights, table).embedding == ()  # a saw-tooth has them all
+    readout = spectra(weights, table).readout
+    assert readout is not None
+    assert np.flatnonzero(readout > 1e-9 * readout.max()).tolist() == [k - 1 for k in KEYS]
+    by_sum = logits_by_sum(weights, table)
+    assert by_sum is not None
+    assert (by_sum.argmax(axis=1) == np.arange(P)).all()
+
+
+# --- closed forms ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [5, 12, 13, 113])
+def test_basis_is_orthonormal(n: int) -> None:
+    assert basis(n) @ basis(n).T == pytest.approx(np.eye(n), abs=1e-12)
+
+
+def test_gini_of_spikes_is_as_computed_by_hand() -> None:
+    for k, n in ((1, 113), (5, 113), (113, 113)):
+        values = np.zeros(n)
+        values[:k] = 2.5
+        assert gini(values) == pytest.approx(1 - k / n)
+    assert gini(np.array([1.0, 3.0])) == pytest.approx(0.25)
+    assert math.isnan(gini(np.zeros(4)))
+
+
+def test_key_frequencies_stand_out_or_there_are_none() -> None:
+    norms = np.array([0.1, 5.0, 0.9, 1.1, 0.2, 0.0, 0.3])
+    assert key_frequencies(norms) == (2, 4)
+    assert key_frequencies(np.ones(7)) == ()
+    assert key_frequencies(np.zeros(7)) == ()
+    assert by_frequency(np.array([9.0, 3.0, 4.0, 0.0, 2.0])).tolist() == [5.0, 2.0]
+
+
+@pytest.mark.parametrize("n", [11, 12])
+def test_neuron_of_one_frequency_is_found_with_its_share(n: int) -> None:
+    x = 2 * np.pi * np.arange(n) / n
+    one = np.cos(3 * x)[:, None] * np.sin(3 * x)[None, :] + 0.5 * np.cos(3 * x)[:, None]
+    mixed = one + np.cos(2 * x)[None, :] * np.linalg.norm(one) / np.linalg.norm(
+        np.tile(np.cos(2 * x), (n, 1))
+    )
+    shares = neuron_shares(np.stack([one + 7, mixed, np.zeros((n, n))], axis=-1))
+    assert shares[2] == pytest.approx([1, 0.5, 0], abs=1e-9)
+    assert shares[1] == pytest.approx([0, 0.5, 0], abs=1e-9)
+
+
+# --- a table without a rule -----------------------------------------------------------------------
+
+
+def test_excluded_equals_the_loss_of_a_memorised_table() -> None:
+    """Ten directions of 2,209 hold hardly anything of what is stored."""
+    table = make_table("random", 47, 0.4, 0)
+    shape, recipe = Shape(47, 64, 4, 256), Recipe(epochs=260, checkpoint_every=150)
+    network = Network("chance", table, 0, weight_decay=0.0)
+    snapshots = list(train_side_by_side([network], shape, recipe))
+    keys = (1, 5, 7, 9, 11)
+    early, late = (measure_weights(one.weights, table, keys) for one in snapshots[1:])
+    assert early.accuracy.train > 0.95
+    assert early.accuracy.test < 0.06
+    assert early.excluded == pytest.approx(early.loss.train, rel=0.05)
+    assert early.restricted.all > 0.9 * math.log(47)
+    # small losses are told apart by their logarithm, and there it is within 5 % as well
+    assert late.loss.train < 0.01
+    assert math.log(late.excluded) == pytest.approx(math.log(late.loss.train), rel=0.05)
+    assert find_frequencies(snapshots[-1].weights, table) == Frequencies()
+
+
+def test_measures_without_coordinates_or_keys_are_undefined() -> None:
+    weights = next(
+        train_side_by_side(
+            [Network("x", make_table("a+b", 7, 0.5, 0), 0)], Shape(7, 16, 2, 32), Recipe(epochs=1)
+        )
+    ).weights
+    square = measure_weights(weights, make_table("a^2+b^2", 7, 0.5, 0), (1,))
+    assert math.isnan(square.restricted.all)
+    assert math.isnan(square.gini_embedding)
+    assert square.squared_weights > 0
+    bare = measure_weights(weights, make_table("a+b", 7, 0.5, 0))
+    assert math.isnan(bare.excluded)
+    assert 0 < bare.gini_embedding < 1
+    assert find_frequencies(weights, make_table("a^2+b^2", 7, 0.5, 0)) == Frequencies()
+
+
+@pytest.mark.parametrize("operation", ["a*b", "a/b"])
+def test_products_are_measured_by_logarithms(operation: str) -> None:
+    table = make_table(operation, 13, 0.5, 0)
+    first = next(
+        train_side_by_side([Network("x", table, 0)], Shape(13, 16, 2, 32), Recipe(epochs=1))
+    ).weights
+    found = measure_weights(first, table, (1, 6))
+    assert found.restricted.all > 0
+    assert 0 <= found.fit <= 1
+    assert len(found.ablated_each) == 2
+
+
+# --- phases ---------------------------------------------------------------------------------------
+
+
+def curves(
+    test: list[float], accuracy: list[float], excluded: list[float] | None = None
+) -> list[Measures]:
+    trained = [1.0 if n else 0.0 for n in range(len(test))]
+    lost = excluded or [math.nan] * len(test)
+    return [
+        Measures(
+            loss=Split(1e-6, loss, loss),
+            accuracy=Split(right, share, share),
+            squared_weights=100.0 - 10 * n,
+            logit_scale=1.0,
+            gini_embedding=0.1 + 0.01 * n + (0.2 * (n - 4) if n > 4 else 0),
+            restricted=Split(1, 1, 10.0**-n),
+            excluded=without,
+        )
+        for n, (loss, right, share, without) in enumerate(
+            zip(test, trained, accuracy, lost, strict=True)
+        )
+    ]
+
+
+EPOCHS = [100 * n for n in range(10)]
+GROKKED = curves(
+    test=[5, 9, 10, 9.8, 9.5, 1, 1e-2, 1e-5, 1e-6, 1e-6],
+    accuracy=[0, 0.1, 0.1, 0.1, 0.2, 0.5, 0.95, 1, 1, 1],
+    excluded=[5, 0.1, 0.05, 0.1, 0.5, 2, 4, 5, 5, 5],
+)
+
+
+def test_phases_of_a_run_that_groks() -> None:
+    found = find_phases(EPOCHS, GROKKED)
+    assert found == Phases(
+        Outcome.GROKKED, fitted=100, generalised=700, memorised=200, formed=400, cleaned=800
+    )
+    order = check_order(EPOCHS, GROKKED, found)
+    assert order is not None
+    assert order.restricted_ratio == pytest.approx(0.01)
+    assert order.excluded_ratio == pytest.approx(10)
+    assert order.test_ratio == pytest.approx(0.95)
+    assert order.gini_ratio > 1
+    assert order.holds
+
+
+@pytest.mark.parametrize(
+    ("test", "accuracy", "outcome"),
+    [
+        ([5, 9, 10, 10, 10], [0, 0.1, 0.1, 0.1, 0.1], Outcome.MEMORISED),
+        ([5, 0.1, 1e-3, 1e-4, 1e-5], [0, 0.95, 1, 1, 1], Outcome.AT_ONCE),
+        ([5, 9, 8, 1, 0.5], [0, 0.1, 0.3, 0.8, 0.93], Outcome.UNFINISHED),
+    ],
+)
+def test_phases_are_not_invented(
+    test: list[float], accuracy: list[float], outcome: Outcome
+) -> None:
+    measured = curves(test, accuracy)
+    found = find_phases(EPOCHS[:5], measured)
+    assert found.outcome is outcome
+    assert (found.memorised, found.formed, found.cleaned) == (None, None, None)
+    assert check_order(EPOCHS[:5], measured, found) is None
+
+
+def test_run_that_does_not_fit_has_no_phases() -> None:
+    measured = [dataclasses.replace(one, accuracy=Split(0.5, 0.1, 0.2)) for one in GROKKED]
+    assert find_phases(EPOCHS, measured) == Phases(Outcome.UNFIT)
+
+
+def test_interval_over_seeds_is_that_of_t() -> None:
+    found = epoch_interval([1000, 1200, 1400])
+    assert (found.mean, found.n) == (1200, 3)
+    assert found.high - found.mean == pytest.approx(4.302653 * 200 / 3**0.5)
+    assert math.isnan(epoch_interval([1000]).low)
