@@ -44,19 +44,21 @@ def run_grokking(job: GrokkingJob, plan: GrokkingPlan, store: Store, bars: Bars)
         with bars.cell(run.name) as report:
             measured[run] = measure_run(run, key, trained[key], rule, store, report)
         bars.advance(run.epochs)
-    runs = [
+    runs: list[dict[str, Any]] = [
         {"group": group, "name": run.name, **measured[run]}
         for group, members in plan.groups.items()
         for run in members
     ]
+    main = [one for one in runs if one["group"] == MAIN]
     found: dict[str, Any] = plain(
         {
             "probe": "grokking",
             "name": job.name,
             "rule": rule.value,
             "n_parameters": plan.n_parameters,
-            "headline": _headline([one for one in runs if one["group"] == MAIN]),
-            "phases": _phases_over_seeds([one for one in runs if one["group"] == MAIN]),
+            "headline": _headline(main),
+            "inside": _inside(main),
+            "phases": _phases_over_seeds(main),
             "runs": runs,
         }
     )
@@ -91,38 +93,51 @@ def _refuse_full_disk(root: Path, needed: int) -> None:
 
 def _phases_over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the mean of each phase's end over the seeds that grokked, with its interval."""
-    grokked = [one["phases"] for one in runs if one["phases"]["outcome"] == Outcome.GROKKED]
+    grokked = _grokked(runs)
     return {
-        name: dataclasses.asdict(epoch_interval([one[name] for one in grokked])) for name in PHASES
+        name: dataclasses.asdict(epoch_interval([one["phases"][name] for one in grokked]))
+        for name in PHASES
     } | {"n_grokked": len(grokked), "n_seeds": len(runs)}
 
 
 def _headline(runs: Sequence[dict[str, Any]]) -> str:
-    """Return in plain words what happened inside while the outside looked flat."""
+    """Return how many networks grokked, and when their phases ended."""
     n, first = len(runs), runs[0]["run"]
     what = f"{first['operation']} mod {first['p']}"
-    grokked = [one for one in runs if one["phases"]["outcome"] == Outcome.GROKKED]
+    grokked = _grokked(runs)
     if not grokked:
         outcomes = sorted({one["phases"]["outcome"] for one in runs})
         return (
-            f"No network grokked {what} in {first['epochs']:,} epochs ({n} seeds: "
+            f"No network grokked {what} in {first['epochs']:,} epochs (of {n}: "
             f"{', '.join(outcomes)}), so there are no phases to tell."
         )
     stored, formed, cleaned = (
         round(epoch_interval([one["phases"][name] for one in grokked]).mean) for name in PHASES
     )
-    inside = [one for one in grokked if one["order"]]
-    said = (
-        f"{len(grokked)} of {n} networks learned {what}: the answers seen were stored by epoch "
-        f"{stored:,}; what computes the others formed until epoch {formed:,}, while the test loss "
-        f"hardly moved; then the stored answers were cleaned away, until epoch {cleaned:,}"
-    )
-    if not inside:
-        return said + "."
-    fell = max(one["order"]["restricted_ratio"] for one in inside)
-    rose = min(one["order"]["excluded_ratio"] for one in inside)
     return (
-        f"{said}. When the test loss began to fall, the loss of the computing part alone had "
-        f"fallen to {100 * fell:.2g} % and that of the storing part alone risen {rose:.2g} times, "
-        "or more, in every seed."
+        f"{len(grokked)} of {n} networks learned {what} in three phases: answers stored by epoch "
+        f"{stored:,}, a computation formed by {formed:,}, the stored answers cleaned away by "
+        f"{cleaned:,}."
     )
+
+
+def _inside(runs: Sequence[dict[str, Any]]) -> str:
+    """Return in plain words what had happened inside when the outside began to move."""
+    orders = [one["order"] for one in _grokked(runs) if one["order"]]
+    if not orders:
+        return ""
+    outside = min(one["test_ratio"] for one in orders)
+    fell = max(one["restricted_ratio"] for one in orders)
+    rose = min(one["excluded_ratio"] for one in orders)
+    holds = sum(one["holds"] for one in orders)
+    return (
+        "When the test loss began its fall, it was still "
+        f"{100 * outside:.0f} % or more of what it was when the answers had been stored; the loss "
+        f"of the computing part alone had by then fallen to {100 * fell:.2g} % or less, and that "
+        f"of the storing part alone risen {rose:.2g} times or more. The published order held in "
+        f"{holds} of {len(orders)} networks."
+    )
+
+
+def _grokked(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in runs if one["phases"]["outcome"] == Outcome.GROKKED]

@@ -132,12 +132,11 @@ def draw_heat(values: Sequence[Sequence[float]], *, x_title: str, y_title: str) 
             y=alt.Y("y:Q", title=y_title, scale=scale, axis=alt.Axis(tickCount=5)),
             color=alt.Color(
                 "value:Q",
-                title="Logit",
                 scale=alt.Scale(
                     domain=[-reach, 0, reach],
                     range=[light("vermillion"), light("paper"), light("blue")],
                 ),
-                legend=alt.Legend(orient="right", direction="vertical", gradientLength=120),
+                legend=None,
             ),
         )
     )

@@ -11,6 +11,7 @@ from typing import Any
 from reports.numbers import count, number, percent
 from reports.page import Cell, Figure, Section, Table
 from reports.probes.drawn import Band, Curve, draw_curves, draw_diagram, draw_heat, draw_spectra
+from reports.text import plural
 
 __all__ = ["ProbePage", "grokking_page"]
 
@@ -139,9 +140,9 @@ def _lede(main: Sequence[Entry], results: Entry) -> str:
     return (
         f"A one-layer transformer of {count(results['n_parameters'])} parameters learns "
         f"{run['operation']} mod {run['p']} from {count(first['n_train'])} of "
-        f"{count(first['n_pairs'])} pairs, {len(main)} seeds, {count(run['epochs'])} epochs each. "
-        "From outside, nothing but the losses is to be seen; inside, what it stores and what it "
-        "computes are measured apart."
+        f"{count(first['n_pairs'])} pairs, {plural(len(main), 'seed')}, {count(run['epochs'])} "
+        "epochs. From outside, nothing but the losses is to be seen; inside, what it stores and "
+        f"what it computes are measured apart. {results['inside']}"
     )
 
 
@@ -164,9 +165,9 @@ def _curves_section(main: Sequence[Entry], results: Entry) -> Section:
             {
                 "restricted": ("restricted", "all"),
                 "excluded": ("excluded", ""),
-                "excluded, any frequency": ("excluded_any", ""),
+                "any frequency": ("excluded_any", ""),
             },
-            "What it computes alone (restricted), what it stores alone (excluded)",
+            "What it computes (restricted), what it stores (excluded)",
             True,
         ),
         (
@@ -234,8 +235,8 @@ def _phases_told(phases: Entry, bands: Sequence[Band]) -> str:
         return "No seed grokked, so there are no phases: none are drawn and none are told."
     return (
         "Shaded are memorisation and clean-up, between them circuit formation: means over "
-        f"{phases['n_grokked']} of {phases['n_seeds']} seeds, found by the rule under Methods. "
-        "One line is one seed."
+        f"{phases['n_grokked']} of {plural(phases['n_seeds'], 'seed')}, found by the rule under "
+        "Methods. One line is one seed."
     )
 
 
@@ -289,7 +290,7 @@ def _phase_tables(results: Entry, main: Sequence[Entry]) -> Iterator[Table]:
         ("End of", "Mean over seeds, 95 % interval", "By seed", "Paper, one seed"),
         tuple(rows),
         note="The paper's were read off one run by eye; ours follow the rule under Methods. The "
-        f"interval is by t over {phases['n_grokked']} seeds.",
+        f"interval is by t over {plural(phases['n_grokked'], 'seed')}.",
     )
 
 
@@ -358,7 +359,7 @@ def _checks_section(main: Sequence[Entry]) -> Section:
         note += " The setting here is another than the paper's, so nothing need agree."
     table = Table(
         "At the last snapshot",
-        ("", "Paper", f"Ours, {len(grokked)} seeds", "Ratio"),
+        ("", "Paper", f"Ours, {plural(len(grokked), 'seed')}", "Ratio"),
         rows,
         note=note,
     )
@@ -381,7 +382,7 @@ def _check_row(check: Check, runs: Sequence[Entry]) -> tuple[Cell, ...]:
         Cell(check.name, check.detail),
         Cell(told(check.paper)),
         Cell(told(middle), spread),
-        Cell(number(middle / check.paper, 2)),
+        Cell(_plain(middle / check.paper)),
     )
 
 
@@ -449,7 +450,8 @@ def _inside_section(main: Sequence[Entry]) -> Section:
     figures.append(
         Figure(
             "logits",
-            "Mean logit by true answer and answer, at the end",
+            f"Mean logit by a + b and answer, at the end: blue above 0, orange below, up to "
+            f"{number(_reach(run['logits_by_sum']), 0)}",
             f"Heat map of the mean logit by a + b, across, and answer, up, seed {seed}: the "
             "diagonal is the right answer, and its echoes are the key frequencies",
             draw_heat(
@@ -469,6 +471,10 @@ def _inside_section(main: Sequence[Entry]) -> Section:
         figures=tuple(figures),
         short="Inside",
     )
+
+
+def _reach(rows: Sequence[Sequence[float]]) -> float:
+    return max(abs(one) for row in rows for one in row)
 
 
 def _slider(main: Sequence[Entry]) -> Entry | None:
