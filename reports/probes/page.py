@@ -62,8 +62,8 @@ def write_probe(folder: Path, *, out_dir: Path | None = None) -> Path:
     )
     template = environment(is_html=False).get_template("probe.md.j2")
     markdown.write_text(template.render(page=page), encoding="utf-8")
-    drawn = tuple(figure for section in page.sections for figure in section.figures)
-    write_figures(out / "figures", drawn)
+    below = (figure for section in page.sections for figure in section.figures)
+    write_figures(out / "figures", (*page.first, *below))
     return html
 
 
