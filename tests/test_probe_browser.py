@@ -1,0 +1,59 @@
+"""A probe's report in a real browser: it runs without errors, and its slider shows the spectra."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_probing import SMALL, run
+from test_report_browser import CHROMIUM, DRIVER, Browser, driver_url
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None or DRIVER is None,
+        reason="needs Debian's chromium and chromium-driver",
+    ),
+]
+
+MOVE = """
+const slider = document.querySelector('.slider');
+const seed = slider.querySelector('select'), range = slider.querySelector('input');
+seed.value = '1';
+seed.dispatchEvent(new Event('change'));
+range.value = range.max;
+range.dispatchEvent(new Event('input'));
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with tempfile.TemporaryDirectory() as profile, driver_url() as url:
+        opened = Browser(url, profile)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+def test_slider_goes_through_the_snapshots(browser: Browser, tmp_path: Path) -> None:
+    config = tmp_path / "small.yaml"
+    config.write_text(SMALL, encoding="utf-8")
+    run(config, tmp_path / "runs")
+    browser.open(tmp_path / "runs" / "small" / "report.html")
+    told = "return document.querySelector('.slider .note').textContent"
+    bars = (
+        "return [...document.querySelectorAll('.slider rect')].map(r => r.getAttribute('height'))"
+    )
+    assert browser.run(told).startswith("Epoch 0: train loss ")
+    before = browser.run(bars)
+    assert len(before) == 6  # three frequencies of the embedding, three of the readout
+    browser.run(MOVE)
+    assert browser.run(told).startswith("Epoch 60: train loss ")
+    assert browser.run(bars) != before
+    browser.open(tmp_path / "runs" / "small" / "report.html", width=390, is_dark=True)
+    width = "return document.documentElement.scrollWidth"
+    assert browser.run(width) <= 390
+    assert browser.complaints() == []
