@@ -39,6 +39,9 @@ LONG, SHORT = "word " * 9, "word"
 UNLABELLED = 3
 """Unlabelled pairs to every labelled one."""
 
+PARTS = 10
+"""In which preferences are simulated: they take longest, and processes share them."""
+
 REFITS = 300
 """Resamples of the prompts in a data set: three models are fitted in each."""
 
@@ -319,11 +322,14 @@ def _pick(rng: np.random.Generator, answers: dict[str, list[str]], arm: str) -> 
     return own[rng.integers(len(own))], other[rng.integers(len(other))]
 
 
-def simulate_preference(n_prompts: int, data_sets: int) -> list[Rate]:
-    """Strengths in three models, the share through style, and what the judge leans to."""
+def simulate_preference(part: int, n_prompts: int, data_sets: int) -> list[Rate]:
+    """Strengths in three models, the share through style, and what the judge leans to.
+
+    One part of the data sets, the first or any of `PARTS`.
+    """
     tally = Tally("Preference with style controlled", "three arms against the base", n_prompts)
-    rng, truth = generator("preference", n_prompts), preference_truth()
-    for number in range(data_sets):
+    rng, truth = generator("preference", n_prompts, part), preference_truth()
+    for number in range(part * data_sets // PARTS, (part + 1) * data_sets // PARTS):
         tally.data_sets += 1
         pairs, said = draw_battles(rng, n_prompts)
         battles = gather_battles(pairs, said)
@@ -355,5 +361,5 @@ def judge_tasks() -> list[Callable[[int, int], list[Rate]]]:
     return [
         *(functools.partial(simulate_card, judge) for judge in JUDGES),
         *(functools.partial(simulate_corrected, judge) for judge in CORRECTED),
-        simulate_preference,
+        *(functools.partial(simulate_preference, part) for part in range(PARTS)),
     ]

@@ -20,7 +20,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from evals.estimates import Estimate
 
-__all__ = ["Kind", "Rate", "Tally", "generator", "recovery_table", "tables"]
+__all__ = ["Kind", "Rate", "Tally", "generator", "merge", "recovery_table", "tables"]
 
 SEED = 20261126
 
@@ -161,6 +161,28 @@ class Tally:
         count = self._counts[statistic, kind]
         count[0] += bool(is_hit)
         count[1] += 1
+
+
+def merge(rates: Iterable[Rate]) -> list[Rate]:
+    """Return one rate for each that was counted in several parts."""
+    parts: dict[tuple[str, str, str, Kind, int], list[Rate]] = defaultdict(list)
+    for rate in rates:
+        parts[rate.family, rate.setting, rate.statistic, rate.kind, rate.n].append(rate)
+    return [_merged(those) if len(those) > 1 else those[0] for those in parts.values()]
+
+
+def _merged(parts: Sequence[Rate]) -> Rate:
+    tried = np.array([part.tried for part in parts])
+    share = tried / tried.sum() if tried.sum() else tried
+    return dataclasses.replace(
+        parts[0],
+        hits=sum(part.hits for part in parts),
+        tried=int(tried.sum()),
+        data_sets=sum(part.data_sets for part in parts),
+        truth=float(share @ [part.truth for part in parts]),
+        error=float(share @ [part.error for part in parts]),
+        error_of_error=float(np.linalg.norm(share * [part.error_of_error for part in parts])),
+    )
 
 
 def tables(rates: Sequence[Rate]) -> str:

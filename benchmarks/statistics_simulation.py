@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from _judge_worlds import judge_tasks
 from _machine import describe_circumstances
-from _tally import SEED, Kind, Rate, Tally, generator, recovery_table, tables
+from _tally import SEED, Kind, Rate, Tally, generator, merge, recovery_table, tables
 from verdict_simulation import draw_scores
 
 from evals.comparing.paired import gap_closed
@@ -290,6 +290,13 @@ def _bind(simulate: Callable[..., list[Rate]], *values: Any) -> Callable[[], lis
     return functools.partial(simulate, *values)
 
 
+def _name(task: Callable[[], list[Rate]]) -> str:
+    """Return the name of the function that a task calls."""
+    while isinstance(task, functools.partial):
+        task = task.func
+    return task.__name__
+
+
 def _call(task: Callable[[], list[Rate]]) -> list[Rate]:
     """Run one row; told on stderr when it is done."""
     rates = task()
@@ -303,11 +310,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Do intervals cover, do tests keep their size?")
     parser.add_argument("--datasets", type=int, default=5000, help="simulated data sets a row")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--only", default="", help="functions of this name, such as preference")
     parser.add_argument("--json", type=Path, help="where to write all counts")
     options = parser.parse_args(arguments)
     started = time.monotonic()
+    tasks = [task for task in list_tasks(options.datasets) if options.only in _name(task)]
     with ProcessPoolExecutor(options.processes) as pool:
-        rates = [rate for row in pool.map(_call, list_tasks(options.datasets)) for rate in row]
+        rates = merge(rate for row in pool.map(_call, tasks) for rate in row)
     print(tables(rates), recovery_table(rates), sep="\n\n", end="\n\n")
     off = [rate for rate in rates if rate.is_off]
     for rate in off:

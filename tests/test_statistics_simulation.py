@@ -112,7 +112,7 @@ def test_planted_style_is_style_and_planted_quality_is_not(
 ) -> None:
     """Through texts, features, pairs and judgements: every arm as it was planted, and the place."""
     monkeypatch.setattr(worlds, "REFITS", 60)
-    found = {one.statistic: one for one in worlds.simulate_preference(100, 8)}
+    found = {one.statistic: one for one in worlds.simulate_preference(0, 100, 8 * worlds.PARTS)}
     for name, rate in found.items():
         if math.isfinite(rate.error) and rate.tried == 8:
             spread = max(rate.error_of_error, 0.01)
@@ -121,6 +121,27 @@ def test_planted_style_is_style_and_planted_quality_is_not(
     assert found["by style, better"].truth == pytest.approx(0)
     assert found["at equal style, styled"].truth == 0
     assert found["raw, styled"].truth > 0.5, "yet it is preferred"
+
+
+def test_parts_of_a_row_are_one_rate(worlds: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts add up; the mean error is that of all, its error by the parts' sizes."""
+    monkeypatch.setattr(worlds, "REFITS", 20)
+    rows = [worlds.simulate_preference(part, 30, 3 * worlds.PARTS) for part in range(2)]
+    parts = [{one.statistic: one for one in row} for row in rows]
+    merged = sys.modules["_tally"].merge([*rows[0], *rows[1]])
+    assert len(merged) == len(parts[0].keys() | parts[1].keys())
+    for whole in merged:
+        if not all(whole.statistic in part for part in parts):
+            continue
+        first, second = (part[whole.statistic] for part in parts)
+        assert whole.hits == first.hits + second.hits
+        assert whole.tried == first.tried + second.tried
+        assert whole.data_sets == 6
+        if first.tried == second.tried == 3 and math.isfinite(first.error):
+            assert whole.error == pytest.approx((first.error + second.error) / 2)
+            errors = first.error_of_error, second.error_of_error
+            assert whole.error_of_error == pytest.approx(math.hypot(*errors) / 2)
+            assert first.error != second.error
 
 
 def test_command_prints_tables_and_ends_with_a_line_of_json(
