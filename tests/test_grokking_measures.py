@@ -23,12 +23,20 @@ from evals.probes.grokking.measures import (
     Split,
     find_frequencies,
     logits_by_sum,
+    look_up,
     measure_weights,
     spectra,
 )
 from evals.probes.grokking.network import Weights, read_weights
 from evals.probes.grokking.operations import make_table
-from evals.probes.grokking.phases import Outcome, Phases, check_order, epoch_interval, find_phases
+from evals.probes.grokking.phases import (
+    Outcome,
+    Passage,
+    Phases,
+    check_order,
+    epoch_interval,
+    find_phases,
+)
 from evals.probes.grokking.shape import NAMES, Shape
 from evals.probes.grokking.training import Network, Recipe, train_side_by_side
 
@@ -197,73 +205,186 @@ def test_products_are_measured_by_logarithms(operation: str) -> None:
     assert len(found.ablated_each) == 2
 
 
+# --- rows that a mirror answers -------------------------------------------------------------------
+
+
+def test_fresh_rows_have_no_mirror_among_those_trained_on() -> None:
+    table = make_table("a+b", 7, 0.4, 0)
+    seen = {tuple(pair) for pair in table.pairs[table.is_train].tolist()}
+    for (a, b), is_fresh in zip(table.pairs.tolist(), table.is_fresh, strict=True):
+        assert is_fresh == ((a, b) not in seen and (b, a) not in seen)
+    assert table.is_fresh.sum() < (~table.is_train).sum()
+    for operation in ("a-b", "a/b", "a^3+ab", "random"):
+        other = make_table(operation, 7, 0.4, 0)
+        assert (other.is_fresh == ~other.is_train).all()
+
+
+def test_network_that_stores_mirrors_is_right_on_no_fresh_row() -> None:
+    table = make_table("a+b", P, 0.4, 0)
+    found = measure_weights(built_by_hand(), table)
+    assert found.fresh_accuracy == 1
+    assert found.fresh_loss == pytest.approx(known_loss(), rel=1e-9)
+    every = dataclasses.replace(table, is_train=table.pairs[:, 0] <= table.pairs[:, 1])
+    assert math.isnan(measure_weights(built_by_hand(), every).fresh_accuracy)
+
+
+def test_look_up_table_has_some_of_every_sum() -> None:
+    """Averaged over x + y, what is stored of a sum reaches the sum's other rows."""
+    table = make_table("a+b", 31, 0.4, 0)
+    few, many = look_up(table, (2,)), look_up(table, tuple(range(1, 16)))
+    assert many < few < math.log(31)
+    assert math.isnan(look_up(make_table("a^2+b^2", 7, 0.5, 0), (1,)))
+    assert math.isnan(look_up(table, ()))
+
+
 # --- phases ---------------------------------------------------------------------------------------
 
 
 def curves(
-    test: list[float], accuracy: list[float], excluded: list[float] | None = None
+    test: list[float],
+    fresh: list[float],
+    *,
+    train: list[float] | None = None,
+    excluded: list[float] | None = None,
+    restricted: list[float] | None = None,
+    gini: list[float] | None = None,
 ) -> list[Measures]:
-    trained = [1.0 if n else 0.0 for n in range(len(test))]
-    lost = excluded or [math.nan] * len(test)
+    n = len(test)
+    right = train or [0.0] + [1.0] * (n - 1)
+    lost = excluded or [math.nan] * n
+    kept = restricted or [math.nan] * n
+    uneven = gini or [0.1] * n
     return [
         Measures(
-            loss=Split(1e-6, loss, loss),
-            accuracy=Split(right, share, share),
-            squared_weights=100.0 - 10 * n,
+            loss=Split(1e-6, test[place], test[place]),
+            accuracy=Split(right[place], fresh[place], fresh[place]),
+            fresh_accuracy=fresh[place],
+            squared_weights=100.0 - 5 * place,
             logit_scale=1.0,
-            gini_embedding=0.1 + 0.01 * n + (0.2 * (n - 4) if n > 4 else 0),
-            restricted=Split(1, 1, 10.0**-n),
-            excluded=without,
+            gini_embedding=uneven[place],
+            restricted=Split(kept[place], kept[place], kept[place]),
+            excluded=lost[place],
         )
-        for n, (loss, right, share, without) in enumerate(
-            zip(test, trained, accuracy, lost, strict=True)
-        )
+        for place in range(n)
     ]
 
 
 EPOCHS = [100 * n for n in range(10)]
-GROKKED = curves(
-    test=[5, 9, 10, 9.8, 9.5, 1, 1e-2, 1e-5, 1e-6, 1e-6],
-    accuracy=[0, 0.1, 0.1, 0.1, 0.2, 0.5, 0.95, 1, 1, 1],
-    excluded=[5, 0.1, 0.05, 0.1, 0.5, 2, 4, 5, 5, 5],
-)
+TEST = [5, 9, 10, 9.8, 9.5, 1, 1e-2, 1e-5, 1e-6, 1e-6]
+FRESH = [0, 0.1, 0.1, 0.1, 0.2, 0.5, 0.95, 1, 1, 1]
+EXCLUDED = [5, 0.1, 0.05, 0.1, 0.5, 2, 4, 5, 5, 5]
+RESTRICTED = [5, 3, 1, 0.01, 1e-4, 1e-6, 1e-7, 1e-7, 1e-7, 1e-7]
+GINI = [0.1, 0.11, 0.12, 0.13, 0.14, 0.3, 0.4, 0.5, 0.6, 0.6]
+GROKKED = curves(TEST, FRESH, excluded=EXCLUDED, restricted=RESTRICTED, gini=GINI)
 
 
 def test_phases_of_a_run_that_groks() -> None:
-    found = find_phases(EPOCHS, GROKKED)
-    assert found == Phases(
+    assert find_phases(EPOCHS, GROKKED) == Phases(
         Outcome.GROKKED, fitted=100, generalised=700, memorised=200, formed=400, cleaned=800
     )
-    order = check_order(EPOCHS, GROKKED, found)
+
+
+def test_order_is_told_by_epochs_on_the_same_rows() -> None:
+    order = check_order(EPOCHS, GROKKED, find_phases(EPOCHS, GROKKED))
     assert order is not None
-    assert order.restricted_ratio == pytest.approx(0.01)
-    assert order.excluded_ratio == pytest.approx(10)
-    assert order.test_ratio == pytest.approx(0.95)
-    assert order.gini_ratio > 1
-    assert order.holds
+    # ln 5 to ln 1e-7 is 17.7: 5 % are passed at a loss of 2.06, half at 7e-4, 95 % at 2.4e-7
+    assert order.restricted == Passage(begun=100, half=400, done=600)
+    assert order.test == Passage(begun=400, half=700, done=800)
+    assert order.excluded_ratio == pytest.approx(0.5 / 0.1)
+    assert order.gini_early == pytest.approx(1000 * 0.02 / 200)
+    assert order.gini_late == pytest.approx(1000 * 0.46 / 400)
+    assert order.restricted_leads
+    assert order.excluded_rose
+    assert order.gini_jumped
 
 
 @pytest.mark.parametrize(
-    ("test", "accuracy", "outcome"),
+    ("change", "statement"),
+    [
+        ({"restricted": TEST}, "restricted_leads"),
+        ({"excluded": [5, 4, 0.05, 0.06, 0.5, 2, 4, 5, 5, 5]}, "excluded_rose"),
+        ({"gini": [0.1, 0.2, 0.3, 0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6]}, "gini_jumped"),
+        ({"gini": [0.5, 0.5, 0.5, 0.4, 0.3, 0.2, 0.2, 0.1, 0.1, 0.1]}, "gini_jumped"),
+    ],
+)
+def test_each_statement_on_the_order_can_be_false(
+    change: dict[str, list[float]], statement: str
+) -> None:
+    parts = {"excluded": EXCLUDED, "restricted": RESTRICTED, "gini": GINI} | change
+    measured = curves(TEST, FRESH, **parts)
+    order = check_order(EPOCHS, measured, find_phases(EPOCHS, measured))
+    assert order is not None
+    assert not getattr(order, statement)
+
+
+@pytest.mark.parametrize(
+    ("test", "fresh", "outcome"),
     [
         ([5, 9, 10, 10, 10], [0, 0.1, 0.1, 0.1, 0.1], Outcome.MEMORISED),
         ([5, 0.1, 1e-3, 1e-4, 1e-5], [0, 0.95, 1, 1, 1], Outcome.AT_ONCE),
         ([5, 9, 8, 1, 0.5], [0, 0.1, 0.3, 0.8, 0.93], Outcome.UNFINISHED),
+        ([5, 9, 8, 1, 0.5], [0, 0.1, 1, 0.2, 0.2], Outcome.UNFINISHED),
     ],
 )
-def test_phases_are_not_invented(
-    test: list[float], accuracy: list[float], outcome: Outcome
-) -> None:
-    measured = curves(test, accuracy)
+def test_phases_are_not_invented(test: list[float], fresh: list[float], outcome: Outcome) -> None:
+    measured = curves(test, fresh)
     found = find_phases(EPOCHS[:5], measured)
-    assert found.outcome is outcome
-    assert (found.memorised, found.formed, found.cleaned) == (None, None, None)
+    assert found == Phases(outcome, fitted=100)
     assert check_order(EPOCHS[:5], measured, found) is None
 
 
 def test_run_that_does_not_fit_has_no_phases() -> None:
-    measured = [dataclasses.replace(one, accuracy=Split(0.5, 0.1, 0.2)) for one in GROKKED]
+    measured = curves(TEST, FRESH, train=[0.5] * 10)
     assert find_phases(EPOCHS, measured) == Phases(Outcome.UNFIT)
+
+
+@pytest.mark.parametrize("spike", [8, 9])
+def test_spike_of_the_optimiser_decides_nothing(spike: int) -> None:
+    """Of 20 snapshots, one near the end is wrong on all rows."""
+    epochs = [100 * n for n in range(20)]
+    stretched = {
+        "test": TEST + [1e-6] * 10,
+        "fresh": FRESH + [1.0] * 10,
+        "train": [0.0] + [1.0] * 19,
+        "excluded": EXCLUDED + [5.0] * 10,
+        "restricted": RESTRICTED + [1e-7] * 10,
+    }
+    calm = find_phases(epochs, curves(**stretched))
+    assert calm.outcome is Outcome.GROKKED
+    for name in ("fresh", "train"):
+        stretched[name][10 + spike] = 0.5
+    assert find_phases(epochs, curves(**stretched)) == calm
+
+
+@pytest.mark.parametrize(
+    "losses", [[5.0] * 10, [math.inf] * 10, [math.nan] * 10, [5.0] * 9 + [6.0], [0.0] * 10]
+)
+def test_test_loss_that_never_falls_gives_no_phases(losses: list[float]) -> None:
+    measured = curves(losses, FRESH, excluded=EXCLUDED, restricted=RESTRICTED)
+    found = find_phases(EPOCHS, measured)
+    assert found == Phases(Outcome.UNFINISHED, fitted=100)
+
+
+def test_losses_of_nought_are_rounding() -> None:
+    measured = curves(
+        [5, 9, 10, 9.8, 9.5, 1, 1e-2, 0, 0, 0],
+        FRESH,
+        excluded=[5, 0, 0, 0.1, 0.5, 2, 4, 5, 5, 5],
+        restricted=[5, 3, 1, 0.01, 1e-4, 0, 0, 0, 0, 0],
+    )
+    found = find_phases(EPOCHS, measured)
+    assert (found.formed, found.cleaned) == (400, 700)
+    order = check_order(EPOCHS, measured, found)
+    assert order is not None
+    assert math.isfinite(order.excluded_ratio)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_few_snapshots_do_not_crash(n: int) -> None:
+    measured = GROKKED[-n:]
+    found = find_phases(EPOCHS[:n], measured)
+    assert found.outcome in (Outcome.UNFIT, Outcome.AT_ONCE)
+    assert check_order(EPOCHS[:n], measured, found) is None
 
 
 def test_interval_over_seeds_is_that_of_t() -> None:

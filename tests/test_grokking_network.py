@@ -150,10 +150,28 @@ def test_loss_that_is_no_number_stops_with_its_epoch() -> None:
     networks = [Network("the steep one", make_table("a+b", 7, 0.5, 0), 0)]
     steep = Recipe(epochs=200, checkpoint_every=10, learning_rate=1e30, warmup=3)
     epochs: list[int] = []
-    with pytest.raises(DivergedError, match=r"loss of the steep one is (nan|inf) at epoch (\d+)"):
+    with pytest.raises(DivergedError, match=r"finite number any more: the steep one at epoch \d+"):
         epochs.extend(one.epoch for one in train_side_by_side(networks, SHAPE, steep))
     assert epochs[0] == 0
     assert len(epochs) < 20
+
+
+def test_last_step_is_looked_at_too() -> None:
+    networks = [Network("the steep one", make_table("a+b", 7, 0.5, 0), 0)]
+    steep = Recipe(epochs=2, checkpoint_every=2, learning_rate=1e30, warmup=1)
+    with pytest.raises(DivergedError, match="at epoch 2"):
+        list(train_side_by_side(networks, SHAPE, steep))
+
+
+def test_network_that_diverges_leaves_the_others_alone() -> None:
+    sound = Network("sound", make_table("a+b", 7, 0.5, 0), 0)
+    wild = Network("wild", make_table("a+b", 7, 0.5, 1), 1, weight_decay=1e35)
+    recipe = Recipe(epochs=40, checkpoint_every=20)
+    together = list(train_side_by_side([wild, sound], SHAPE, recipe, dtype=torch.float64))
+    alone = list(train_side_by_side([sound], SHAPE, recipe, dtype=torch.float64))
+    assert list(together[-1].diverged) == [0]
+    assert 0 < together[-1].diverged[0] <= 20
+    assert torch.allclose(together[-1].losses[:, 1], alone[-1].losses[:, 0], rtol=1e-9)
 
 
 def test_networks_of_other_sizes_cannot_share_a_program() -> None:

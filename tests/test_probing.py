@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from evals.errors import ConfigError, DataError, RunError
+from evals.probes.grokking.measures import Frequencies
 from imitate.cli import main
 from imitate.configfile import is_probe, load_probe, probe_schema
 from imitate.probing.grokking import run_grokking
@@ -75,6 +76,7 @@ def test_run_writes_results_and_report(
     words = (folder / "report.md").read_text("utf-8")
     assert "so there are no phases to tell" in words
     assert "no finished circuit to check" in words
+    assert "there is no order to tell" in words
     for name in ("loss", "restricted-excluded", "gini", "norm", "logits", "diagram-0"):
         assert (folder / "figures" / f"{name}.svg").is_file()
 
@@ -157,10 +159,48 @@ def test_loss_that_is_no_number_tells_where_the_last_good_snapshot_is(
 ) -> None:
     assert run(config, tmp_path / "runs", "--set", "train.learning_rate=1e30") == 1
     said = capsys.readouterr().err
-    assert "the loss of a+b mod 7" in said
+    assert "the loss is no finite number any more: a+b mod 7" in said
     assert "the last good snapshot is of epoch 0: " in said
     kept = Path(said.rpartition("epoch 0: ")[2].strip())
     assert kept.is_file()
+
+
+def test_run_that_diverges_is_told_beside_those_that_do_not(config: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    wild = "contrasts={wild: {weight_decay: 1.0e+35, seeds: [0]}}"
+    assert run(config, runs, "--set", wild) == 0
+    ends = {one["group"]: one for one in results(runs)["runs"]}
+    assert ends["wild"]["phases"]["outcome"] == "diverged"
+    assert 0 < ends["wild"]["diverged"] <= 20
+    assert ends["wild"]["epochs"] == [0]
+    assert ends["main"]["diverged"] is None
+    assert "diverged" in (runs / "small" / "report.md").read_text("utf-8")
+
+
+def test_damaged_state_is_trained_anew(config: Path, tmp_path: Path) -> None:
+    job = load_probe(config)
+    store = tmp_path / "store"
+    with contextlib.suppress(Stop):
+        run_grokking(job, plan_grokking(job), Store(store), Stopping(2))
+    (state,) = (store / "work").glob("*/state.safetensors")
+    state.write_bytes(b"")
+    resumed = run_grokking(job, plan_grokking(job), Store(store), Bars(None, 0))
+    whole = run_grokking(job, plan_grokking(job), Store(tmp_path / "whole"), Bars(None, 0))
+    assert json.dumps(resumed) == json.dumps(whole)
+
+
+def test_network_without_key_frequencies_is_measured_at_those_of_the_main_line(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imitate.probing import measuring
+
+    found = iter([Frequencies(readout=(2,)), Frequencies(readout=(1, 3)), *[Frequencies()] * 9])
+    monkeypatch.setattr(measuring, "find_frequencies", lambda *_: next(found))
+    job = load_probe(config)
+    told = run_grokking(job, plan_grokking(job), Store(tmp_path / "store"), Bars(None, 0))["runs"]
+    keys = [(one["group"], one["keys"], one["keys_are_lent"]) for one in told]
+    assert keys[:3] == [("main", [2], False), ("main", [1, 3], False), ("no-decay", [2], True)]
+    assert told[2]["measures"][-1]["restricted"]["test"] is not None
 
 
 def test_full_disk_is_told_before_anything_is_trained(

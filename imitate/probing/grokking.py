@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from evals.probes.grokking.fourier import FrequencyRule
 from evals.probes.grokking.phases import Outcome, epoch_interval
 from imitate.config import GrokkingJob
 from imitate.probing.measuring import measure_run, plain
-from imitate.probing.runs import MAIN, GrokkingPlan, share_programs
+from imitate.probing.runs import MAIN, GrokkingPlan, GrokkingRun, share_programs
 from imitate.probing.training import find_trained, run_key, train_part
 from imitate.progress import Bars
 from imitate.store import Store
@@ -26,6 +26,7 @@ from imitate.store import Store
 __all__ = ["run_grokking"]
 
 PHASES = ("memorised", "formed", "cleaned")
+HELD = ("restricted_leads", "excluded_rose", "gini_jumped")
 _FREE_SPACE = 1.2
 """Times what the snapshots need: the state to go on from, and what is measured."""
 
@@ -38,11 +39,13 @@ def run_grokking(job: GrokkingJob, plan: GrokkingPlan, store: Store, bars: Bars)
     """
     trained = _train_all(job, plan, store, bars)
     rule = FrequencyRule(job.key_frequencies)
-    measured = {}
-    for run in plan.runs:
+    measured: dict[GrokkingRun, dict[str, Any]] = {}
+    for run in plan.runs:  # those of the main line come first
         key = run_key(job, run)
         with bars.cell(run.name) as report:
-            measured[run] = measure_run(run, key, trained[key], rule, store, report)
+            measured[run] = measure_run(
+                run, key, trained[key], rule, store, report, lent=_lent_keys(run, plan, measured)
+            )
         bars.advance(run.epochs)
     runs: list[dict[str, Any]] = [
         {"group": group, "name": run.name, **measured[run]}
@@ -65,6 +68,19 @@ def run_grokking(job: GrokkingJob, plan: GrokkingPlan, store: Store, bars: Bars)
     return found
 
 
+def _lent_keys(
+    run: GrokkingRun, plan: GrokkingPlan, measured: Mapping[GrokkingRun, dict[str, Any]]
+) -> list[int]:
+    """Return the main line's key frequencies, of the same seed, for another run of its table."""
+    main = plan.groups[MAIN]
+    for other in main:
+        is_alike = (other.operation, other.p, other.seed) == (run.operation, run.p, run.seed)
+        if is_alike and run not in main and other in measured:
+            keys: list[int] = measured[other]["keys"]
+            return keys
+    return []
+
+
 def _train_all(job: GrokkingJob, plan: GrokkingPlan, store: Store, bars: Bars) -> dict[str, Path]:
     trained = find_trained(store)
     missing = [run for run in plan.runs if run_key(job, run) not in trained]
@@ -80,6 +96,7 @@ def _train_all(job: GrokkingJob, plan: GrokkingPlan, store: Store, bars: Bars) -
 
 
 def _refuse_full_disk(root: Path, needed: int) -> None:
+    needed -= sum(path.stat().st_size for path in (root / "work").rglob("epoch-*.safetensors"))
     there = root
     while not there.exists():
         there = there.parent
@@ -92,16 +109,16 @@ def _refuse_full_disk(root: Path, needed: int) -> None:
 
 
 def _phases_over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the mean of each phase's end over the seeds that grokked, with its interval."""
-    grokked = _grokked(runs)
+    """Return the mean of each phase's end over the seeds that have one, with its interval."""
+    inside = [one for one in _grokked(runs) if one["order"]]
     return {
-        name: dataclasses.asdict(epoch_interval([one["phases"][name] for one in grokked]))
+        name: dataclasses.asdict(epoch_interval([one["phases"][name] for one in inside]))
         for name in PHASES
-    } | {"n_grokked": len(grokked), "n_seeds": len(runs)}
+    } | {"n_told": len(inside), "n_grokked": len(_grokked(runs)), "n_seeds": len(runs)}
 
 
 def _headline(runs: Sequence[dict[str, Any]]) -> str:
-    """Return how many networks grokked, and when their phases ended."""
+    """Return how many networks grokked, and when, as far as it was measured."""
     n, first = len(runs), runs[0]["run"]
     what = f"{first['operation']} mod {first['p']}"
     grokked = _grokked(runs)
@@ -111,31 +128,38 @@ def _headline(runs: Sequence[dict[str, Any]]) -> str:
             f"No network grokked {what} in {first['epochs']:,} epochs (of {n}: "
             f"{', '.join(outcomes)}), so there are no phases to tell."
         )
+    inside = [one for one in grokked if one["order"]]
+    said = f"{len(grokked)} of {n} networks grokked {what}"
+    if not inside:
+        fitted, learned = (
+            round(epoch_interval([one["phases"][name] for one in grokked]).mean)
+            for name in ("fitted", "generalised")
+        )
+        return f"{said}: rows trained on were right from epoch {fitted:,}, others from {learned:,}."
     stored, formed, cleaned = (
-        round(epoch_interval([one["phases"][name] for one in grokked]).mean) for name in PHASES
+        round(epoch_interval([one["phases"][name] for one in inside]).mean) for name in PHASES
     )
     return (
-        f"{len(grokked)} of {n} networks learned {what} in three phases: answers stored by epoch "
-        f"{stored:,}, a computation formed by {formed:,}, the stored answers cleaned away by "
-        f"{cleaned:,}."
+        f"{said} in three phases: memorisation until epoch {stored:,}, circuit formation until "
+        f"{formed:,}, clean-up until {cleaned:,}."
     )
 
 
 def _inside(runs: Sequence[dict[str, Any]]) -> str:
-    """Return in plain words what had happened inside when the outside began to move."""
+    """Return in plain words what had happened inside while the outside looked flat."""
     orders = [one["order"] for one in _grokked(runs) if one["order"]]
     if not orders:
         return ""
-    outside = min(one["test_ratio"] for one in orders)
-    fell = max(one["restricted_ratio"] for one in orders)
-    rose = min(one["excluded_ratio"] for one in orders)
-    holds = sum(one["holds"] for one in orders)
+    leads = [one["test"]["half"] - one["restricted"]["half"] for one in orders]
+    spread = f"{min(leads):,}" if len(set(leads)) == 1 else f"{min(leads):,} to {max(leads):,}"
+    counts = {name: sum(one[name] for one in orders) for name in HELD}
+    n = len(orders)
     return (
-        "When the test loss began its fall, it was still "
-        f"{100 * outside:.0f} % or more of what it was when the answers had been stored; the loss "
-        f"of the computing part alone had by then fallen to {100 * fell:.2g} % or less, and that "
-        f"of the storing part alone risen {rose:.2g} times or more. The published order held in "
-        f"{holds} of {len(orders)} networks."
+        "With nothing but what it computes along the sum directions, the network was half-way to "
+        f"its last loss {spread} epochs before its test loss was, on the same rows: it led in "
+        f"{counts['restricted_leads']} of {n}. Without them, its loss on the rows trained on had "
+        f"risen before the test loss fell in {counts['excluded_rose']} of {n}, and the embedding's "
+        f"Gini coefficient rose faster in clean-up than before in {counts['gini_jumped']} of {n}."
     )
 
 

@@ -17,12 +17,13 @@ from evals.probes.grokking.measures import (
     Split,
     find_frequencies,
     logits_by_sum,
+    look_up,
     measure_weights,
     spectra,
 )
-from evals.probes.grokking.phases import check_order, find_phases
+from evals.probes.grokking.phases import Order, Outcome, Phases, check_order, find_phases
 from imitate.probing.runs import GrokkingRun
-from imitate.probing.training import saved_epochs, saved_weights
+from imitate.probing.training import diverged_at, saved_epochs, saved_weights
 from imitate.store import Store, fingerprint, library_versions, source_hash
 
 __all__ = ["MEASURED", "measure_run", "plain"]
@@ -30,7 +31,7 @@ __all__ = ["MEASURED", "measure_run", "plain"]
 STAGE = "grokking-measure"
 MEASURED = "measured.json"
 
-_MODULES = ("evals.probes.grokking", "imitate.probing.measuring")
+_MODULES = ("evals.probes.grokking", "imitate.probing")
 _PICTURES = 40
 """Snapshots of which the spectra are kept, for pictures."""
 
@@ -38,7 +39,14 @@ Report = Callable[[int, int | None, str], None]
 
 
 def measure_run(
-    run: GrokkingRun, key: str, folder: Path, rule: FrequencyRule, store: Store, report: Report
+    run: GrokkingRun,
+    key: str,
+    folder: Path,
+    rule: FrequencyRule,
+    store: Store,
+    report: Report,
+    *,
+    lent: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Return what was measured, as plain values; NaN is None.
 
@@ -47,6 +55,7 @@ def measure_run(
         key: Fingerprint of the trained network.
         folder: Its snapshots.
         rule: Which rule names the key frequencies.
+        lent: Key frequencies of another network, for one that has none of its own.
         store: Where it is kept.
         report: Progress, by snapshot.
     """
@@ -54,13 +63,14 @@ def measure_run(
         {
             "trained": key,
             "rule": rule.value,
+            "lent": list(lent),
             "source": source_hash(_MODULES),
             "libraries": library_versions(("torch", "numpy", "scipy")),
         }
     )
 
     def write(out: Path, work: Path) -> None:
-        told = _measure(run, folder, rule, work / "rows.jsonl", report)
+        told = _measure(run, folder, rule, lent, work / "rows.jsonl", report)
         text = json.dumps(told, indent=1, allow_nan=False)
         (out / MEASURED).write_text(text + "\n", encoding="utf-8")
 
@@ -70,12 +80,18 @@ def measure_run(
 
 
 def _measure(
-    run: GrokkingRun, folder: Path, rule: FrequencyRule, kept: Path, report: Report
+    run: GrokkingRun,
+    folder: Path,
+    rule: FrequencyRule,
+    lent: Sequence[int],
+    kept: Path,
+    report: Report,
 ) -> dict[str, Any]:
     table, epochs = run.table(), saved_epochs(folder)
     final = saved_weights(folder, epochs[-1])
     frequencies = find_frequencies(final, table)
-    keys = frequencies.by(rule)
+    own = frequencies.by(rule)
+    keys = own or tuple(lent)
     rows = _kept_rows(kept)
     report(len(rows), len(epochs), "measured")
     with kept.open("a", encoding="utf-8") as file:
@@ -86,7 +102,9 @@ def _measure(
             file.flush()
             report(1, len(epochs), "measured")
     measured = [_as_measures(row) for row in rows]
-    phases = find_phases(epochs, measured)
+    phases, diverged = find_phases(epochs, measured), diverged_at(folder)
+    if diverged is not None:
+        phases = Phases(Outcome.DIVERGED)
     order = check_order(epochs, measured, phases)
     pictured = _spread_over(epochs, _PICTURES)
     told = {
@@ -95,8 +113,11 @@ def _measure(
         "n_train": int(table.is_train.sum()),
         "frequencies": dataclasses.asdict(frequencies),
         "keys": list(keys),
+        "keys_are_lent": bool(keys) and not own,
+        "look_up": look_up(table, keys),
+        "diverged": diverged,
         "phases": dataclasses.asdict(phases),
-        "order": None if order is None else dataclasses.asdict(order) | {"holds": order.holds},
+        "order": order and dataclasses.asdict(order) | _held(order),
         "epochs": epochs,
         "measures": rows,
         "spectra": {
@@ -109,6 +130,15 @@ def _measure(
     }
     plained: dict[str, Any] = plain(told)
     return plained
+
+
+def _held(order: Order) -> dict[str, bool]:
+    """Return which of the paper's statements about the order hold."""
+    return {
+        "restricted_leads": order.restricted_leads,
+        "excluded_rose": order.excluded_rose,
+        "gini_jumped": order.gini_jumped,
+    }
 
 
 def plain(value: Any) -> Any:

@@ -1,22 +1,26 @@
 """Networks trained side by side, as one finished cell: every snapshot of every network.
 
 What is written while it trains: the weights of each network at each snapshot, and, after them, the
-state that training goes on from. Killed at any moment, it goes on from the last whole snapshot.
+state that training goes on from. Killed at any moment, it goes on from the last whole snapshot, to
+the same bits. What a network is trained beside changes its rounding, and nothing else.
 
     CELL/RUN/epoch-000100.safetensors    weights of one network, names as TransformerLens has them
+    CELL/RUN/diverged.json               the epoch at which its loss was no finite number, if it was
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from evals.errors import RunError
@@ -34,17 +38,30 @@ from imitate.hardware import detect_hardware
 from imitate.probing.runs import GrokkingRun, network_shape
 from imitate.store import Store, fingerprint, library_versions, source_hash
 
-__all__ = ["STAGE", "find_trained", "run_key", "saved_epochs", "saved_weights", "train_part"]
+__all__ = [
+    "STAGE",
+    "diverged_at",
+    "find_trained",
+    "run_key",
+    "saved_epochs",
+    "saved_weights",
+    "train_part",
+]
 
 STAGE = "grokking-train"
 STATE = "state.safetensors"
+DIVERGED = "diverged.json"
 
 _MODULES = (
     "evals.probes.grokking.operations",
     "evals.probes.grokking.network",
+    "evals.probes.grokking.shape",
     "evals.probes.grokking.training",
+    "imitate.probing.runs",
     "imitate.probing.training",
 )
+
+_log = logging.getLogger(__name__)
 
 Report = Callable[[int, int | None, str], None]
 
@@ -61,7 +78,7 @@ def run_key(job: GrokkingJob, run: GrokkingRun) -> str:
             ),
             "source": source_hash(_MODULES),
             "libraries": library_versions(("torch", "numpy")),
-            "compute": [hardware.device, hardware.threads],
+            "compute": [hardware.device, hardware.threads if hardware.device == "cpu" else None],
         }
     )
 
@@ -73,7 +90,9 @@ def find_trained(store: Store) -> dict[str, Path]:
     for manifest in sorted(cells.glob("*/cell.json")):
         try:
             members = json.loads(manifest.read_text(encoding="utf-8"))["about"]["members"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if manifest.parent.name.startswith("."):  # being written, or being removed
             continue
         if any(key not in found for key in members) and store.find(STAGE, manifest.parent.name):
             found |= {key: manifest.parent / key for key in members}
@@ -86,20 +105,31 @@ def train_part(
     """Train networks side by side and return the folder of each, by its key.
 
     Raises:
-        RunError: A loss is no finite number any more; snapshots so far are kept.
+        RunError: No loss is a finite number any more; snapshots so far are kept.
     """
     keys = [run_key(job, run) for run in runs]
 
     def write(folder: Path, work: Path) -> None:
-        _train(job, runs, keys, work, report)
-        for key in keys:
+        diverged = _train(job, runs, keys, work, report)
+        for place, key in enumerate(keys):
             (folder / key).mkdir()
             for saved in sorted((work / key).glob("epoch-*.safetensors")):
-                os.link(saved, folder / key / saved.name)
+                _link(saved, folder / key / saved.name)
+            if place in diverged:
+                told = json.dumps({"epoch": diverged[place]})
+                (folder / key / DIVERGED).write_text(told, encoding="utf-8")
 
     about = {"members": keys, "runs": [run.name for run in runs]}
     cell, _ = store.compute(STAGE, fingerprint({"members": keys}), write, about)
     return {key: cell.folder / key for key in keys}
+
+
+def diverged_at(folder: Path) -> int | None:
+    """Return the epoch at which a network's loss was no finite number; None where it never was."""
+    path = folder / DIVERGED
+    if not path.is_file():
+        return None
+    return int(json.loads(path.read_text(encoding="utf-8"))["epoch"])
 
 
 def saved_epochs(folder: Path) -> list[int]:
@@ -114,7 +144,8 @@ def saved_weights(folder: Path, epoch: int) -> Weights:
 
 def _train(
     job: GrokkingJob, runs: Sequence[GrokkingRun], keys: Sequence[str], work: Path, report: Report
-) -> None:
+) -> Mapping[int, int]:
+    """Train to the end and return which networks diverged, and when."""
     for key in keys:
         (work / key).mkdir(exist_ok=True)
     networks = [
@@ -123,6 +154,7 @@ def _train(
     ]
     start = _read_state(work / STATE, len(runs))
     done = start.epoch if start else 0
+    diverged = start.diverged if start else {}
     report(done, runs[0].epochs, "")
     snapshots = train_side_by_side(
         networks,
@@ -136,10 +168,11 @@ def _train(
         for snapshot in snapshots:
             _save(snapshot, keys, work)
             report(snapshot.epoch - done, runs[0].epochs, "")
-            done = snapshot.epoch
+            done, diverged = snapshot.epoch, snapshot.diverged
     except DivergedError as error:
         last = work / keys[0] / _file_name(done)
         raise RunError(f"{error}; the last good snapshot is of epoch {done:,}: {last}") from None
+    return diverged
 
 
 def _recipe(job: GrokkingJob, run: GrokkingRun) -> Recipe:
@@ -155,34 +188,53 @@ def _recipe(job: GrokkingJob, run: GrokkingRun) -> Recipe:
 
 
 def _save(snapshot: Snapshot, keys: Sequence[str], work: Path) -> None:
-    """Write every network's weights, then the state to go on from."""
+    """Write the weights of every network that is sound, then the state to go on from."""
     for place, key in enumerate(keys):
+        if place in snapshot.diverged:
+            continue
         own = {NAMES[name]: tensor[place].clone() for name, tensor in snapshot.weights.items()}
         _write(own, work / key / _file_name(snapshot.epoch), {})
     state = dict(snapshot.weights)
     for name, (first, second) in snapshot.moments.items():
         state |= {f"first.{name}": first, f"second.{name}": second}
-    _write(state, work / STATE, {"epoch": str(snapshot.epoch)})
+    diverged = json.dumps(list(snapshot.diverged.items()))
+    _write(state, work / STATE, {"epoch": str(snapshot.epoch), "diverged": diverged})
 
 
 def _write(tensors: Mapping[str, Any], path: Path, about: dict[str, str]) -> None:
     partial = path.with_suffix(".partial")
     save_file(dict(tensors), partial, metadata=about)
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
     partial.replace(path)
 
 
+def _link(saved: Path, path: Path) -> None:
+    """Give a file a second name, or, where the disk cannot, copy it."""
+    try:
+        os.link(saved, path)
+    except OSError:
+        shutil.copyfile(saved, path)
+
+
 def _read_state(path: Path, n_networks: int) -> Snapshot | None:
+    """Return the snapshot to go on from; None where there is none that can be read."""
     if not path.is_file():
         return None
-    with safe_open(path, framework="pt") as file:
-        epoch = int(file.metadata()["epoch"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        _log.warning("%s is damaged (%s): training anew", path, error)
+        return None
     names = [name for name in NAMES if f"first.{name}" in tensors]
     return Snapshot(
-        epoch=epoch,
+        epoch=int(about["epoch"]),
         weights={name: tensors[name] for name in NAMES},
         moments={name: (tensors[f"first.{name}"], tensors[f"second.{name}"]) for name in names},
         losses=torch.empty(0, n_networks, dtype=torch.float64),
+        diverged={place: epoch for place, epoch in json.loads(about["diverged"])},
     )
 
 

@@ -18,6 +18,7 @@ from reports.probes.tables import (
     order_section,
     phase_tables,
     runs_section,
+    scientific,
 )
 from reports.text import plural
 
@@ -52,7 +53,7 @@ def grokking_page(results: Entry) -> ProbePage:
     main = [run for run in results["runs"] if run["group"] == MAIN]
     others = [run for run in results["runs"] if run["group"] not in (MAIN, SWEEP)]
     swept = [run for run in results["runs"] if run["group"] == SWEEP]
-    sections = [_curves_section(main, results), order_section(main), checks_section(main)]
+    sections = [_curves_section(main, results), order_section(main), checks_section(main, results)]
     sections += [_inside_section(main)]
     sections += [_others_section(others)] if others else []
     sections += [_sweep_section(swept)] if swept else []
@@ -75,8 +76,7 @@ def _lede(main: Sequence[Entry], results: Entry) -> str:
         f"A one-layer transformer of {count(results['n_parameters'])} parameters learns "
         f"{run['operation']} mod {run['p']} from {count(first['n_train'])} of "
         f"{count(first['n_pairs'])} pairs, {plural(len(main), 'seed')}, {count(run['epochs'])} "
-        "epochs. From outside, nothing but the losses is to be seen; inside, what it stores and "
-        f"what it computes are measured apart. {results['inside']}"
+        f"epochs. {results['inside']}"
     )
 
 
@@ -93,7 +93,7 @@ def _first_figures(main: Sequence[Entry], results: Entry) -> tuple[Figure, ...]:
             main,
             results,
             "restricted-excluded",
-            "Inside: what it computes (restricted), what it stores (excluded)",
+            "Inside: only (restricted) and without (excluded) the sum directions",
             "Loss",
             inside,
             is_log=True,
@@ -142,7 +142,7 @@ def _figure(
 
 
 def _bands(phases: Entry) -> tuple[Band, ...]:
-    if not phases["n_grokked"]:
+    if not phases["n_told"]:
         return ()
     ends = [phases[name]["mean"] for name in PHASES]
     names = ("memorisation", "circuit formation", "clean-up")
@@ -154,18 +154,18 @@ def _bands(phases: Entry) -> tuple[Band, ...]:
 
 def _alt(bands: Sequence[Band]) -> str:
     if not bands:
-        return " No phases are shaded, as no seed grokked."
+        return " No phases are shaded."
     return " Shaded: " + ", ".join(
         f"{band.name} {count(band.start)} to {count(band.end)}" for band in bands[::2]
     )
 
 
 def _phases_told(phases: Entry) -> str:
-    if not phases["n_grokked"]:
-        return "No seed grokked, so there are no phases: none are drawn and none are told."
+    if not phases["n_told"]:
+        return "There are no phases to tell, and none are drawn."
     return (
         "Shaded are memorisation and clean-up, between them circuit formation: means over "
-        f"{phases['n_grokked']} of {plural(phases['n_seeds'], 'seed')}, found by the rule under "
+        f"{phases['n_told']} of {plural(phases['n_seeds'], 'seed')}, found by the rule under "
         "Methods. One line is one seed."
     )
 
@@ -225,8 +225,8 @@ def _inside_section(main: Sequence[Entry]) -> Section:
             "logits",
             f"Mean logit by a + b and answer, at the end: blue above 0, orange below, up to "
             f"{number(_reach(run['logits_by_sum']), 0)}",
-            f"Heat map of the mean logit by a + b, across, and answer, up, seed {seed}: the "
-            "diagonal is the right answer, and its echoes are the key frequencies",
+            f"Heat map of the mean logit by a + b, across, and answer, up, seed {seed}; right "
+            "answers are the diagonal",
             draw_heat(
                 list(zip(*run["logits_by_sum"], strict=True)),
                 x_title="a + b, in the group's coordinates",
@@ -237,12 +237,19 @@ def _inside_section(main: Sequence[Entry]) -> Section:
     return Section(
         "inside",
         "Before and after",
-        paragraphs=(
-            f"Seed {seed}: before training every frequency carries as much as any other; after it, "
-            f"{len(keys)} do the work ({', '.join(map(str, keys)) or 'none'}).",
-        ),
+        paragraphs=(_spectra_told(run),),
         figures=tuple(figures),
         short="Inside",
+    )
+
+
+def _spectra_told(run: Entry) -> str:
+    seed, keys = run["run"]["seed"], run["keys"]
+    if not keys or run["keys_are_lent"]:
+        return f"Seed {seed}: no frequency stands out at the end, as none did before training."
+    return (
+        f"Seed {seed}: before training all frequencies carry about as much; after it, "
+        f"{len(keys)} stand out ({', '.join(map(str, keys))})."
     )
 
 
@@ -298,7 +305,7 @@ def _others_section(runs: Sequence[Entry]) -> Section:
         for group, members in _by_group(runs).items()
     )
     return Section(
-        "contrasts", "Where it should not grok", figures=figures, notes=told, short="Contrasts"
+        "contrasts", "Beside the main line", figures=figures, notes=told, short="Contrasts"
     )
 
 
@@ -313,12 +320,26 @@ def _what(run: Entry) -> str:
 def _ends(runs: Sequence[Entry]) -> str:
     said = []
     for run in runs:
-        last = run["measures"][-1]["accuracy"]
+        last = run["measures"][-1]
         said.append(
-            f"seed {run['run']['seed']} {run['phases']['outcome']}, {percent(last['train'])} of "
-            f"the pairs trained on and {percent(last['test'])} of the others right at the end"
+            f"seed {run['run']['seed']} {run['phases']['outcome']}, "
+            f"{percent(last['accuracy']['train'])} of the rows trained on right at the end, "
+            f"{percent(last['accuracy']['test'])} of the others and "
+            f"{percent(last['fresh_accuracy'])} of the fresh ones{_lent_told(run)}"
         )
     return "; ".join(said)
+
+
+def _lent_told(run: Entry) -> str:
+    if not run["keys_are_lent"]:
+        return ""
+    last = run["measures"][-1]
+    return (
+        "; at the main line's key frequencies its restricted loss on rows not trained on is "
+        f"{scientific(last['restricted']['test'])} (a table that only stores: "
+        f"{scientific(run['look_up'])}), its excluded loss {scientific(last['excluded'])} beside a "
+        f"train loss of {scientific(last['loss']['train'])}"
+    )
 
 
 def _by_group(runs: Sequence[Entry]) -> dict[str, list[Entry]]:
@@ -352,8 +373,8 @@ def _sweep_section(runs: Sequence[Entry]) -> Section:
         "sweep",
         "Where it groks, and where not",
         paragraphs=(
-            "Each tile is a run, coloured by how it ended; the number is the epoch from which on "
-            "99 % of the pairs not trained on are right. Of several seeds the middle one is shown.",
+            "Each tile is a run, coloured by how it ended; the number is the epoch at which the "
+            "fresh rows were first right. Of several seeds the middle one is shown.",
         ),
         figures=tuple(figures),
         short="Sweep",

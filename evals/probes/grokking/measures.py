@@ -7,8 +7,9 @@ With key frequencies K and logits L over all pairs (x, y) in coordinates of a su
 directions* are cos and sin of 2 pi k (x + y) / n, k in K, of unit norm over all pairs.
 
 * *Restricted* loss: L with only its mean over pairs and its components along the sum directions;
-  or, as the paper's text has it, along all four products of cosines and sines at each k.
-* *Excluded* loss: L without the sum directions, on what was trained on: what is left is memorised.
+  or, as the paper's text has it, along all four products of cosines and sines at each k. A pure
+  look-up table has such components too, by chance: `look_up` says how low its restricted loss gets.
+* *Excluded* loss: L without the sum directions, on what was trained on.
   `excluded_any` leaves out every function of x + y, whatever its frequency: it needs no key.
 * *Fit*: sum over K of alpha cos(2 pi k (x + y - z) / n), alpha by least squares; its R^2 is of
   logits centred over the answers, which is all that a softmax sees.
@@ -16,8 +17,10 @@ directions* are cos and sin of 2 pi k (x + y) / n, k in K, of unit norm over all
 All that hangs on x + y alone is held as one row a sum: (n, answers) instead of (n, n, answers).
 
 Source: Nanda et al. (2023), sections 4 and 5, appendix C; their public code for the ten directions.
-Deviations: log-softmax in float64 throughout (their code: float32); where the operation is a
-product, coordinates are logarithms, 0 is left out, and its logit keeps its mean.
+Deviations: log-softmax in float64 throughout (their code: float32); the last frequency counts as
+any other (their loop over neurons leaves it out); Gini is over all n components, the constant
+included; where the operation is a product, coordinates are logarithms, 0 is left out, and its
+logit keeps its mean.
 
 Glossary: n order of the group; C answers; K key frequencies; M neurons.
 """
@@ -53,6 +56,7 @@ __all__ = [
     "Split",
     "find_frequencies",
     "logits_by_sum",
+    "look_up",
     "measure_weights",
     "spectra",
 ]
@@ -70,6 +74,9 @@ class Split:
     test: float
     all: float
 
+
+MARGINS = (5.0, 10.0, 20.0, 40.0, 80.0)
+"""Of a pure look-up table, in nats."""
 
 UNDEFINED = Split(math.nan, math.nan, math.nan)
 
@@ -95,6 +102,8 @@ class Measures:
     Attributes:
         loss: As it is.
         accuracy: Share of right answers, the same way.
+        fresh_loss: Loss on rows of which not even the mirror was trained on (`Table.is_fresh`).
+        fresh_accuracy: Share of right answers there; NaN where there are none.
         squared_weights: Sum of all weights' squares.
         logit_scale: Root mean square of the logits, centred over the answers.
         gini_embedding: Of the norms of the embedding's components.
@@ -116,6 +125,8 @@ class Measures:
     accuracy: Split
     squared_weights: float
     logit_scale: float
+    fresh_loss: float = math.nan
+    fresh_accuracy: float = math.nan
     gini_embedding: float = math.nan
     gini_readout: float = math.nan
     restricted: Split = UNDEFINED
@@ -195,6 +206,8 @@ def measure_weights(weights: Weights, table: Table, keys: Sequence[int] = ()) ->
         accuracy=_split(right, table.is_train),
         squared_weights=sum(float((tensor**2).sum()) for tensor in double.values()),
         logit_scale=float(_centred(logits).std()),
+        fresh_loss=_mean(losses[table.is_fresh]),
+        fresh_accuracy=_mean(right[table.is_fresh]),
     )
     if table.coordinates is None:
         return outside
@@ -224,6 +237,28 @@ def logits_by_sum(weights: Weights, table: Table) -> FloatArray | None:
         return None
     seen = _look(weights, table)
     return _centred(_by_sum(seen.logits)[:, : seen.n])
+
+
+def look_up(table: Table, keys: Sequence[int]) -> float:
+    """Return the least restricted loss, where not trained on, of a table that only stores.
+
+    Its logits are a margin at the answers of the rows trained on and 0 elsewhere; of the margins
+    `MARGINS` the best. What is above it need not be a computation.
+    """
+    where = table.coordinates
+    if where is None or not keys:
+        return math.nan
+    n = where.order
+    seen = np.zeros((table.p, table.p), dtype=bool)
+    seen[table.pairs[:, 0], table.pairs[:, 1]] = table.is_train
+    is_train = seen[where.first[:, None], where.second[None, :]]
+    place = np.arange(n)
+    total = (place[:, None] + place[None, :]) % n
+    stored = is_train[:, :, None] * (total[:, :, None] == place)
+    at_keys, mean = _at(_by_sum(stored.astype(np.float64)), keys), stored.mean(axis=(0, 1))
+    by_sum = at_keys + mean
+    losses = [_row_losses(margin * by_sum, place)[total[~is_train]].mean() for margin in MARGINS]
+    return float(min(losses))
 
 
 def _with_keys(found: Measures, seen: _Seen, keys: Sequence[int]) -> Measures:
@@ -379,9 +414,11 @@ def _row_losses(logits: FloatArray, answers: IntArray) -> FloatArray:
 
 
 def _split(values: FloatArray, is_train: BoolArray) -> Split:
-    return Split(
-        float(values[is_train].mean()), float(values[~is_train].mean()), float(values.mean())
-    )
+    return Split(_mean(values[is_train]), _mean(values[~is_train]), _mean(values))
+
+
+def _mean(values: FloatArray) -> float:
+    return float(values.mean()) if len(values) else math.nan
 
 
 def _centred(logits: FloatArray) -> FloatArray:

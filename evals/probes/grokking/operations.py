@@ -87,6 +87,21 @@ class Table:
     is_train: BoolArray
 
     @functools.cached_property
+    def is_fresh(self) -> BoolArray:
+        """(N,) whether a row was neither trained on, nor its mirror where the operation commutes.
+
+        Who has stored a + b can answer b + a without computing anything.
+        """
+        answer = np.full((self.p, self.p), -1)
+        answer[self.pairs[:, 0], self.pairs[:, 1]] = self.answers
+        if (answer != answer.T).any():
+            return ~self.is_train
+        is_seen = np.zeros((self.p, self.p), dtype=bool)
+        is_seen[self.pairs[:, 0], self.pairs[:, 1]] = self.is_train
+        is_seen |= is_seen.T
+        return np.asarray(~is_seen[self.pairs[:, 0], self.pairs[:, 1]])
+
+    @functools.cached_property
     def coordinates(self) -> Coordinates | None:
         """Coordinates in which the operation is a sum; None where it is not a cyclic group's.
 

@@ -1,25 +1,26 @@
 """When a network stopped storing and started to compute, by a rule written before looking.
 
 In: what was measured at every snapshot. Out: how the run ended, and, only where it grokked, three
-epochs.
+epochs; and what had changed inside before the outside moved.
 
-* *Learned at once*: when 99 % of the rows trained on were right for good, so were 90 % of the
-  others. *Memorised*: the former, and never 90 % of the latter. *Unfit*: not even the former.
-  *Grokked*: the former, and later, for good, 99 % of the latter. Else *unfinished*.
+*Right* is 99 % of rows. *Fresh* rows are those not trained on, nor their mirror where the operation
+commutes: a mirror can be stored with its row. How a run ended is judged by the median of the last
+tenth of its snapshots (three at least), and what is reached at a snapshot must be held at the next,
+so that a spike of the optimiser decides nothing.
+
+* *Unfit*: the rows trained on are not right. *Learned at once*: when they first were, so were 90 %
+  of the fresh ones. *Grokked*: not so, and the fresh ones are
+  right at the end. *Memorised*: under 90 % of them are, ever. Else *unfinished*.
 * *End of memorisation*: the snapshot with the least excluded loss before clean-up ends. Up to there
   the network fits its rows by other means than the sum directions; from there on, less and less.
-* *Clean-up* is the descent of the test loss, in its logarithm from its highest to its last value
-  (median of the last tenth of the snapshots): it begins at the last snapshot with less than 5 % of
-  the way done, and ends at the first from which on 95 % are done.
+* *Clean-up* is the descent of the test loss, in its logarithm from its highest to its last value:
+  it begins at the last snapshot before 5 % of the way are done, and ends when 95 % are.
 * *Circuit formation* is what lies between.
 
-Where the excluded loss is undefined (the operation is no cyclic group's) the end of memorisation is
-the first snapshot from which on 99 % of the rows trained on are right.
+Where the excluded loss is undefined (no cyclic group, or no key frequencies) the end of
+memorisation is when the rows trained on are first right, and nothing is said of the inside.
 
 The published phases (1.4k, 9.4k, 14k epochs) were read off one run by eye; the rule is ours.
-
-What the paper says of their order is checked in numbers, `Order`: did the inside change before the
-outside moved?
 
 Glossary: S snapshots.
 """
@@ -41,6 +42,7 @@ __all__ = [
     "EpochInterval",
     "Order",
     "Outcome",
+    "Passage",
     "Phases",
     "check_order",
     "epoch_interval",
@@ -49,11 +51,16 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
-FITTED = 0.99
+RIGHT = 0.99
 GENERALISED = 0.90
-BEGUN, DONE = 0.05, 0.95
+BEGUN, HALF, DONE = 0.05, 0.5, 0.95
 LAST_PART = 0.1
-"""Of the snapshots: what a last value is the median of."""
+"""Of the snapshots: what a last value is the median of; `FEWEST` at least."""
+
+FEWEST = 3
+
+LEAST_LOSS = 1e-16
+"""In nats: a smaller loss is rounding, and 0 has no logarithm."""
 
 
 class Outcome(StrEnum):
@@ -64,6 +71,8 @@ class Outcome(StrEnum):
     MEMORISED = "memorised"
     UNFINISHED = "unfinished"
     UNFIT = "unfit"
+    DIVERGED = "diverged"
+    """A loss was no finite number any more; told by who trained it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +81,8 @@ class Phases:
 
     Attributes:
         outcome: How it ended.
-        fitted: First epoch from which on the rows trained on are right; None where never.
-        generalised: The same of the others, at 99 %.
+        fitted: When the rows trained on were first right; None where never.
+        generalised: When the fresh ones were, from there on but for single spikes.
         memorised: End of memorisation.
         formed: End of circuit formation, where clean-up begins.
         cleaned: End of clean-up.
@@ -88,33 +97,50 @@ class Phases:
 
 
 @dataclasses.dataclass(frozen=True)
+class Passage:
+    """Epochs at which a loss had done 5, 50 and 95 % of its fall, in its logarithm."""
+
+    begun: int
+    half: int
+    done: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Order:
-    """What had changed inside when clean-up began, and what clean-up changed.
+    """What came first, the restricted loss and the test loss on the same rows.
 
     Attributes:
-        restricted_ratio: Restricted loss on all pairs when clean-up began, over that at the end of
-            memorisation.
-        excluded_ratio: Excluded loss, the same.
-        test_ratio: Test loss, the same: what was to be seen from outside.
+        restricted: Of the restricted loss, on rows not trained on.
+        test: Of the test loss.
+        excluded_ratio: Excluded loss when clean-up began, over that when the rows trained on were
+            first right: a point that the excluded loss did not choose itself.
         weights_ratio: Sum of squared weights, the same.
-        gini_ratio: Rise per epoch of the embedding's Gini coefficient in clean-up, over that in
-            circuit formation.
+        gini_early: Rise of the embedding's Gini coefficient per 1,000 epochs in circuit formation;
+            NaN where that took no time.
+        gini_late: The same in clean-up.
     """
 
-    restricted_ratio: float
+    restricted: Passage
+    test: Passage
     excluded_ratio: float
-    test_ratio: float
     weights_ratio: float
-    gini_ratio: float
+    gini_early: float
+    gini_late: float
 
     @property
-    def holds(self) -> bool:
-        """Whether restricted fell and excluded rose, by more than the test loss fell, then Gini."""
-        return (
-            self.restricted_ratio < min(1.0, self.test_ratio)
-            and self.excluded_ratio > 1
-            and self.gini_ratio > 1
-        )
+    def restricted_leads(self) -> bool:
+        """Whether restricted had begun, and done half of its fall, before the test loss had."""
+        return self.restricted.begun < self.test.begun and self.restricted.half < self.test.half
+
+    @property
+    def excluded_rose(self) -> bool:
+        """Whether the excluded loss had risen before the test loss began to fall."""
+        return self.excluded_ratio > 1
+
+    @property
+    def gini_jumped(self) -> bool:
+        """Whether Gini rose faster in clean-up than before."""
+        return self.gini_late > max(self.gini_early, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,61 +157,65 @@ def find_phases(epochs: Sequence[int], measured: Sequence[Measures]) -> Phases:
     """Return how a run ended, and its phases where it grokked.
 
     Args:
-        epochs: (S,) of the snapshots, rising.
+        epochs: (S,) of the snapshots, rising; at least one.
         measured: (S,) what was measured at each.
     """
     train = np.array([one.accuracy.train for one in measured])
-    test = np.array([one.accuracy.test for one in measured])
-    fitted = _first_for_good(train >= FITTED)
-    if fitted is None:
+    fresh = np.array([one.fresh_accuracy for one in measured])
+    fitted = _first_pair(train >= RIGHT)
+    if fitted is None or _at_end(train) < RIGHT:
         return Phases(Outcome.UNFIT)
-    generalised = _first_for_good(test >= FITTED)
-    about = {
-        "fitted": epochs[fitted],
-        "generalised": None if generalised is None else epochs[generalised],
-    }
-    if test[fitted] >= GENERALISED:
-        return Phases(Outcome.AT_ONCE, **about)
-    if generalised is None:
-        is_none = test.max() < GENERALISED
-        return Phases(Outcome.MEMORISED if is_none else Outcome.UNFINISHED, **about)
-    begun, done = _descent(np.array([one.loss.test for one in measured]))
+    when = epochs[fitted]
+    if fresh[fitted] >= GENERALISED:
+        return Phases(Outcome.AT_ONCE, fitted=when)
+    if _at_end(fresh) < RIGHT:
+        never = bool((fresh < GENERALISED).all())
+        return Phases(Outcome.MEMORISED if never else Outcome.UNFINISHED, fitted=when)
+    learned = _first_pair(fresh >= RIGHT)
+    fall = _fall([one.loss.test for one in measured])
+    if learned is None or fall is None:
+        return Phases(Outcome.UNFINISHED, fitted=when)
     excluded = np.array([one.excluded for one in measured])
     memorised = fitted
     if not np.isnan(excluded).any():
-        memorised = int(excluded[: done + 1].argmin())
+        memorised = int(excluded[: fall[2] + 1].argmin())
     return Phases(
         Outcome.GROKKED,
-        **about,
+        fitted=when,
+        generalised=epochs[learned],
         memorised=epochs[memorised],
-        formed=epochs[max(begun, memorised)],
-        cleaned=epochs[done],
+        formed=epochs[max(fall[0], memorised)],
+        cleaned=epochs[fall[2]],
     )
 
 
 def check_order(
     epochs: Sequence[int], measured: Sequence[Measures], phases: Phases
 ) -> Order | None:
-    """Return what changed when; None where the run did not grok, or has no sum directions."""
+    """Return what came first; None where the run did not grok or the inside is undefined."""
     if phases.memorised is None or phases.formed is None or phases.cleaned is None:
         return None
-    at = dict(zip(epochs, measured, strict=True))
-    stored, formed, cleaned = (at[e] for e in (phases.memorised, phases.formed, phases.cleaned))
-    if math.isnan(stored.excluded):
+    restricted = _fall([one.restricted.test for one in measured])
+    test = _fall([one.loss.test for one in measured])
+    if restricted is None or test is None:
         return None
-    early = _slope(stored.gini_embedding, formed.gini_embedding, phases.formed - phases.memorised)
-    late = _slope(formed.gini_embedding, cleaned.gini_embedding, phases.cleaned - phases.formed)
+    at = dict(zip(epochs, measured, strict=True))
+    assert phases.fitted is not None
+    fitted, stored, formed, cleaned = (
+        at[epoch] for epoch in (phases.fitted, phases.memorised, phases.formed, phases.cleaned)
+    )
     return Order(
-        restricted_ratio=formed.restricted.all / stored.restricted.all,
-        excluded_ratio=formed.excluded / stored.excluded,
-        test_ratio=formed.loss.test / stored.loss.test,
-        weights_ratio=formed.squared_weights / stored.squared_weights,
-        gini_ratio=late / early if early > 0 else math.inf,
+        restricted=Passage(*(epochs[place] for place in restricted)),
+        test=Passage(*(epochs[place] for place in test)),
+        excluded_ratio=formed.excluded / max(fitted.excluded, LEAST_LOSS),
+        weights_ratio=formed.squared_weights / fitted.squared_weights,
+        gini_early=_rise(stored, formed, phases.formed - phases.memorised),
+        gini_late=_rise(formed, cleaned, phases.cleaned - phases.formed),
     )
 
 
-def _slope(before: float, after: float, epochs: int) -> float:
-    return (after - before) / epochs if epochs else math.nan
+def _rise(before: Measures, after: Measures, epochs: int) -> float:
+    return 1000 * (after.gini_embedding - before.gini_embedding) / epochs if epochs else math.nan
 
 
 def epoch_interval(epochs: Sequence[float]) -> EpochInterval:
@@ -198,21 +228,27 @@ def epoch_interval(epochs: Sequence[float]) -> EpochInterval:
     return EpochInterval(mean, mean - reach, mean + reach, n)
 
 
-def _first_for_good(holds: NDArray[np.bool_]) -> int | None:
-    """Return the first place from which on it holds to the end; None where not at the end."""
-    if not holds[-1]:
+def _first_pair(holds: NDArray[np.bool_]) -> int | None:
+    """Return the first place at which it holds, and at the next; None where there is none."""
+    places = np.flatnonzero(holds[:-1] & holds[1:])
+    return int(places[0]) if len(places) else None
+
+
+def _at_end(values: FloatArray) -> float:
+    return float(np.median(values[-max(FEWEST, round(LAST_PART * len(values))) :]))
+
+
+def _fall(losses: Sequence[float]) -> tuple[int, int, int] | None:
+    """Return the places where a loss begins its fall, has done half, and is done; None if none."""
+    values = np.array(losses)
+    if not np.isfinite(values).all():
         return None
-    fails = np.flatnonzero(~holds)
-    return int(fails[-1]) + 1 if len(fails) else 0
-
-
-def _descent(losses: FloatArray) -> tuple[int, int]:
-    """Return the places where the fall of a loss begins and where it is done."""
-    height = np.log(losses)
-    highest = height.max()
-    last = float(np.median(height[-max(1, round(LAST_PART * len(height))) :]))
-    way = (highest - height) / (highest - last)
-    top = int(height.argmax())
-    begun = int(np.flatnonzero(way[top:] < BEGUN)[-1]) + top
-    done = _first_for_good(way >= DONE)
-    return begun, len(losses) - 1 if done is None else done
+    height = np.log(np.maximum(values, LEAST_LOSS))
+    top, last = int(height.argmax()), _at_end(height)
+    if not height[top] > last:
+        return None
+    way = (height[top] - height[top:]) / (height[top] - last)
+    first, half, done = (_first_pair(way >= share) for share in (BEGUN, HALF, DONE))
+    if first is None or half is None or done is None:
+        return None
+    return top + max(first - 1, 0), top + half, top + done

@@ -7,6 +7,8 @@ others' data nor on their settings: the loss is the sum of theirs, and its gradi
 Full batch; AdamW with decoupled weight decay, which each network has its own of; the rate rises
 over the first steps from 0; cross-entropy in float64, whose float32 cannot tell losses under 1e-7.
 
+A network whose loss is no finite number any more is left behind; the others go on.
+
 Source: Nanda et al. (2023), section 3; warm-up and precision as in their public code.
 
 Glossary: R networks; N rows trained on; E epochs between snapshots.
@@ -15,7 +17,7 @@ Glossary: R networks; N rows trained on; E epochs between snapshots.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -32,7 +34,7 @@ Moments = dict[str, tuple[Tensor, Tensor]]
 
 
 class DivergedError(RunError):
-    """A loss is no finite number any more."""
+    """No network's loss is a finite number any more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +86,14 @@ class Snapshot:
         weights: Short name to (R, ...).
         moments: Short name to AdamW's first and second moment, (R, ...) each.
         losses: (E, R) of every epoch since the snapshot before, each before its step.
+        diverged: Place of a network to the epoch at which its loss was no finite number.
     """
 
     epoch: int
     weights: Weights
     moments: Moments
     losses: Tensor
+    diverged: Mapping[int, int] = dataclasses.field(default_factory=dict)
 
 
 def train_side_by_side(
@@ -113,7 +117,7 @@ def train_side_by_side(
 
     Raises:
         DataError: The networks cannot be trained side by side.
-        DivergedError: A loss is not finite; snapshots so far are good.
+        DivergedError: No loss is finite any more; snapshots so far are good.
     """
     first, second, answers = _train_rows(networks, shape, device)
     if start is None:
@@ -126,6 +130,7 @@ def train_side_by_side(
     optimizer = _optimizer(weights, start, recipe)
     decay = torch.tensor([one.weight_decay for one in networks], device=device, dtype=dtype)
     losses: list[Tensor] = []
+    diverged = dict(start.diverged)
     for epoch in range(start.epoch, recipe.epochs):
         loss = row_losses(weights, first, second, answers).mean(dim=1)
         torch.autograd.backward(loss.sum())
@@ -134,9 +139,12 @@ def train_side_by_side(
         losses.append(loss.detach())
         done = epoch + 1
         if done % recipe.checkpoint_every == 0 or done == recipe.epochs:
+            with torch.no_grad():  # after the last step too, before it is called good
+                losses.append(row_losses(weights, first, second, answers).mean(dim=1))
             since = torch.stack(losses).cpu()
-            _refuse_diverged(networks, since, epoch)
-            yield _snapshot(done, weights, optimizer, since)
+            diverged = _diverged(since, done - len(since) + 1) | diverged
+            _refuse_all_diverged(networks, diverged)
+            yield _snapshot(done, weights, optimizer, since[:-1], diverged)
             losses.clear()
 
 
@@ -198,23 +206,35 @@ def _step(optimizer: torch.optim.AdamW, weights: Weights, rate: float, decay: Te
     optimizer.zero_grad(set_to_none=True)
 
 
-def _refuse_diverged(networks: Sequence[Network], losses: Tensor, last_epoch: int) -> None:
-    wrong = (~losses.isfinite()).nonzero()
-    if len(wrong):
-        row, which = wrong[0].tolist()
-        epoch = last_epoch - len(losses) + 1 + row
+def _diverged(losses: Tensor, first_epoch: int) -> dict[int, int]:
+    """Return the networks with a loss (E, R) that is not finite, and the first such epoch."""
+    wrong = ~losses.isfinite()
+    return {
+        place: first_epoch + int(wrong[:, place].nonzero()[0])
+        for place in wrong.any(dim=0).nonzero().flatten().tolist()
+    }
+
+
+def _refuse_all_diverged(networks: Sequence[Network], diverged: Mapping[int, int]) -> None:
+    if len(diverged) == len(networks):
+        told = ", ".join(
+            f"{networks[place].name} at epoch {epoch:,}" for place, epoch in diverged.items()
+        )
         raise DivergedError(
-            f"the loss of {networks[which].name} is {float(losses[row, which])} at epoch "
-            f"{epoch:,}; what was kept before is good. A lower learning rate may help"
+            f"the loss is no finite number any more: {told}; a lower learning rate may help"
         )
 
 
 def _snapshot(
-    epoch: int, weights: Weights, optimizer: torch.optim.AdamW, losses: Tensor
+    epoch: int,
+    weights: Weights,
+    optimizer: torch.optim.AdamW,
+    losses: Tensor,
+    diverged: Mapping[int, int],
 ) -> Snapshot:
     moments = {}
     for name, tensor in weights.items():
         state = optimizer.state[tensor]
         moments[name] = (state["exp_avg"].cpu().clone(), state["exp_avg_sq"].cpu().clone())
     kept = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
-    return Snapshot(epoch, kept, moments, losses)
+    return Snapshot(epoch, kept, moments, losses, diverged)
