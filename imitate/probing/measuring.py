@@ -31,7 +31,12 @@ __all__ = ["MEASURED", "measure_run", "plain"]
 STAGE = "grokking-measure"
 MEASURED = "measured.json"
 
-_MODULES = ("evals.probes.grokking", "imitate.probing")
+_MODULES = (
+    "evals.probes.grokking",
+    "imitate.probing.measuring",
+    "imitate.probing.runs",
+    "imitate.probing.training",
+)
 _PICTURES = 40
 """Snapshots of which the spectra are kept, for pictures."""
 
