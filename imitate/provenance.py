@@ -45,8 +45,9 @@ def describe_provenance(
 ) -> dict[str, Any]:
     """Return the `provenance` part of `results.json`; it holds no clock and no path of a run."""
     config = plan.config
-    return _made(config, config_path, overrides, sorted(_VERSIONED)) | {
-        "versions": library_versions(sorted(_VERSIONED)) | _server_versions(config),
+    made = _made(config, config_path, overrides, sorted(_VERSIONED))
+    return made | {
+        "versions": made["versions"] | _server_versions(config),
         "seeds": {
             "run": config.seed,
             "world": config.lab.world_seed,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from test_probing import SMALL, run
-from test_report_browser import CHROMIUM, DRIVER, Browser, driver_url
+from test_report_browser import CHROMIUM, DRIVER, Browser, open_browser
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,12 +29,8 @@ range.dispatchEvent(new Event('input'));
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with tempfile.TemporaryDirectory() as profile, driver_url() as url:
-        opened = Browser(url, profile)
-        try:
-            yield opened
-        finally:
-            opened.close()
+    with open_browser() as opened:
+        yield opened
 
 
 def test_slider_goes_through_the_snapshots(browser: Browser, tmp_path: Path) -> None:

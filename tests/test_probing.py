@@ -96,6 +96,19 @@ def test_second_run_and_report_make_nothing_anew(config: Path, tmp_path: Path) -
     assert (runs / "small" / "report.md").read_text("utf-8") == before
 
 
+def test_report_of_another_schema_is_refused(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "results.json").write_text('{"probe": "grokking"}', encoding="utf-8")
+    assert main(["report", str(folder)]) == 2
+    assert "results of schema None, not 1" in capsys.readouterr().err
+    (folder / "results.json").write_text('{"probe": "other"}', encoding="utf-8")
+    assert main(["report", str(folder)]) == 2
+    assert "no probe that there is: 'other'" in capsys.readouterr().err
+
+
 def test_another_seed_trains_no_more_than_itself(config: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     run(config, runs)

@@ -135,14 +135,21 @@ def _wait_for(url: str) -> None:
     raise TimeoutError(f"no driver at {url}")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Yield a browser of its own."""
     with tempfile.TemporaryDirectory() as profile, driver_url() as url:
         opened = Browser(url, profile)
         try:
             yield opened
         finally:
             opened.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

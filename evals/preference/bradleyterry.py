@@ -177,9 +177,7 @@ def _fit_all(design: Design, weights: FloatArray, start: FloatArray) -> FloatArr
         slope, curvature = _derivatives(design, weights[moving], found[moving])
         step = np.linalg.solve(curvature, slope[..., None])[..., 0]
         longest = np.abs(step).max(axis=1)
-        found[moving] += (
-            step * np.minimum(1, LONGEST_STEP / np.maximum(longest, TOLERANCE))[:, None]
-        )
+        found[moving] += step / np.maximum(1, longest / LONGEST_STEP)[:, None]
         moving = moving[longest >= TOLERANCE]
         if not len(moving):
             break

@@ -25,6 +25,9 @@ from imitate.store import Store
 
 __all__ = ["run_grokking"]
 
+SCHEMA_VERSION = 1
+"""Of a probe's `results.json`; `reports.probes.page` reads this one."""
+
 PHASES = ("memorised", "formed", "cleaned")
 HELD = ("restricted_leads", "excluded_rose", "gini_jumped")
 _FREE_SPACE = 1.2
@@ -56,6 +59,7 @@ def run_grokking(job: GrokkingJob, plan: GrokkingPlan, store: Store, bars: Bars)
     found: dict[str, Any] = plain(
         {
             "probe": "grokking",
+            "schema_version": SCHEMA_VERSION,
             "name": job.name,
             "rule": rule.value,
             "n_parameters": plan.n_parameters,

@@ -11,12 +11,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from evals.errors import DataError
+from evals.errors import DataError, RecordError
 from reports.offline import content_policy, read_script, read_style, script_json
 from reports.probes.grokking import grokking_page
 from reports.render import environment, write_figures
 
 __all__ = ["is_probe", "write_probe"]
+
+SCHEMA_VERSION = 1
 
 _PAGES = {"grokking": grokking_page}
 
@@ -39,10 +41,17 @@ def write_probe(folder: Path, *, out_dir: Path | None = None) -> Path:
 
     Raises:
         DataError: The folder holds no readable results of a probe that there is.
+        RecordError: They have another schema version.
     """
     results = _read(folder)
     if results.get("probe") not in _PAGES:
         raise DataError(f"`{folder}` holds no probe that there is: {results.get('probe')!r}")
+    if results.get("schema_version") != SCHEMA_VERSION:
+        raise RecordError(
+            f"`{folder}` has results of schema {results.get('schema_version')}, not "
+            f"{SCHEMA_VERSION}",
+            hint="run the probe again: what is trained already is not trained anew",
+        )
     page = _PAGES[results["probe"]](results)
     out = out_dir or folder
     out.mkdir(parents=True, exist_ok=True)

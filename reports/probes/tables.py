@@ -117,6 +117,62 @@ CHECKS = (
 )
 
 
+METHODS = (
+    (
+        "Set-up",
+        "One layer, no normalisation, no attention biases, untied; tokens a, b, =; full "
+        "batch AdamW, rate rising over the first steps, cross-entropy in float64. Nanda et "
+        "al. 2023, arXiv 2301.05217, section 3.",
+    ),
+    (
+        "Restricted",
+        "Loss of the logits' mean and their components along cos and sin of w(a + b) at "
+        "the key frequencies, the sum directions: what the network computes along them. A "
+        "look-up table has such components by chance; its own stands under Order.",
+    ),
+    (
+        "Excluded",
+        "Loss on the rows trained on of the logits without those components. Any "
+        "frequency: without every function of a + b, for which no key frequency need be "
+        "known; that takes something from a look-up table too.",
+    ),
+    (
+        "Key frequencies",
+        "Found once on the finished network, by the rule named below, used for "
+        "every snapshot. By norms: at least a fifth of the largest, none where more "
+        "than half have that. By neurons: the frequency of any with 85 % of its variance "
+        "at one. A network without any is measured at those of the main line's, same seed.",
+    ),
+    (
+        "Formula",
+        "Logits as a sum of cos(w(a + b - c)), weights by least squares; variance of the "
+        "logits centred over the answers.",
+    ),
+    (
+        "Fresh",
+        "Rows not trained on, nor their mirror where the operation commutes: who has "
+        "stored a + b can answer b + a. Test rows are all that were not trained on, as in "
+        "the paper.",
+    ),
+    (
+        "Ended",
+        "Right is 99 %. Grokked: when the rows trained on were first right, under 90 % of "
+        "the fresh ones were, and at the end these are right too. Memorised: under 90 % of "
+        "the fresh ones ever were. Learned at once: 90 % were as soon as the others. Else "
+        "unfinished; unfit where not even the rows trained on are right at the end; "
+        "diverged where the loss was no finite number any more. The end is the median of "
+        "the last tenth of the snapshots.",
+    ),
+    (
+        "Phases",
+        "Memorisation ends at the least excluded loss. Clean-up is the fall of the test "
+        "loss in its logarithm, from 5 % to 95 % of the way from its highest to its last "
+        "value. Circuit formation lies between. Only where a run grokked.",
+    ),
+)
+"""What the words of the report mean."""
+
+
 def phase_tables(results: Entry, main: Sequence[Entry]) -> Iterator[Table]:
     """Yield the table of the phases over seeds; none where there are none to tell."""
     phases = results["phases"]
@@ -386,57 +442,8 @@ def methods_section(results: Entry) -> Section:
         "methods",
         "How it is measured",
         terms=(
-            (
-                "Set-up",
-                "One layer, no normalisation, no attention biases, untied; tokens a, b, =; full "
-                "batch AdamW, rate rising over the first steps, cross-entropy in float64. Nanda et "
-                "al. 2023, arXiv 2301.05217, section 3.",
-            ),
-            (
-                "Restricted",
-                "Loss of the logits' mean and their components along cos and sin of w(a + b) at "
-                "the key frequencies, the sum directions: what the network computes along them. A "
-                "look-up table has such components by chance; its own stands under Order.",
-            ),
-            (
-                "Excluded",
-                "Loss on the rows trained on of the logits without those components. Any "
-                "frequency: without every function of a + b, for which no key frequency need be "
-                "known; that takes something from a look-up table too.",
-            ),
-            (
-                "Key frequencies",
-                f"Found once on the finished network, by the rule `{results['rule']}`, used for "
-                "every snapshot. By norms: at least a fifth of the largest, none where more "
-                "than half have that. By neurons: the frequency of any with 85 % of its variance "
-                "at one. A network without any is measured at those of the main line's, same seed.",
-            ),
-            (
-                "Formula",
-                "Logits as a sum of cos(w(a + b - c)), weights by least squares; variance of the "
-                "logits centred over the answers.",
-            ),
-            (
-                "Fresh",
-                "Rows not trained on, nor their mirror where the operation commutes: who has "
-                "stored a + b can answer b + a. Test rows are all that were not trained on, as in "
-                "the paper.",
-            ),
-            (
-                "Ended",
-                "Right is 99 %. Grokked: when the rows trained on were first right, under 90 % of "
-                "the fresh ones were, and at the end these are right too. Memorised: under 90 % of "
-                "the fresh ones ever were. Learned at once: 90 % were as soon as the others. Else "
-                "unfinished; unfit where not even the rows trained on are right at the end; "
-                "diverged where the loss was no finite number any more. The end is the median of "
-                "the last tenth of the snapshots.",
-            ),
-            (
-                "Phases",
-                "Memorisation ends at the least excluded loss. Clean-up is the fall of the test "
-                "loss in its logarithm, from 5 % to 95 % of the way from its highest to its last "
-                "value. Circuit formation lies between. Only where a run grokked.",
-            ),
+            *METHODS,
+            ("Rule", f"Key frequencies are those of the rule `{results['rule']}`."),
             (
                 "Made by",
                 f"`{made['command']}`, commit {(made['commit'] or 'unknown')[:12]}, torch "
