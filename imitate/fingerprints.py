@@ -80,7 +80,7 @@ _MODULES: dict[Stage, tuple[str, ...]] = {
     Stage.SCORE: _ANSWERS,
     Stage.KNOWLEDGE: (*_ENGINE, "evals.generate", *_ANSWERS),
     Stage.STYLE: ("evals.style", "evals.estimates"),
-    Stage.MEMORISE: (*_ENGINE, "evals.memorization", "evals.estimates", "evals.style"),
+    Stage.MEMORISE: (*_ENGINE, "evals.memorization.halves", "evals.estimates", "evals.style"),
     Stage.JUDGE: (*_ENGINE, "evals.judges", "imitate.judging", "evals.client", "evals.wire"),
     Stage.PREFER: ("evals.judges", "evals.preference", "evals.estimates", "evals.style"),
     Stage.ANALYSE: (

@@ -9,7 +9,7 @@ from typing import Any
 from evals.endpoint import require_scored
 from evals.errors import RecordError
 from evals.estimates import Estimate
-from evals.memorization import ScoredResponse, measure_memorization
+from evals.memorization.halves import ScoredResponse, measure_memorization
 from evals.records import (
     Completion,
     Example,

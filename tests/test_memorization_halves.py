@@ -8,7 +8,7 @@ import pytest
 
 from evals.endpoint import Message, TokenLogprobs
 from evals.errors import ModelError, RecordError
-from evals.memorization import ScoredResponse, measure_memorization
+from evals.memorization.halves import ScoredResponse, measure_memorization
 from evals.records import Example
 from evals.style.masking import ContentKind, Span, find_content, make_rules
 from imitate.stages.training import response_pair

@@ -1,0 +1,100 @@
+"""Was a sequence trained on? A threshold on its loss, and the published law of how well that does.
+
+In: code lengths of sequences that a model was trained on and of others like them. Out: F1 and AUC.
+
+Source: Morris et al. (arXiv 2505.24832), section 5. The law's F1 falls to 1/2, which is what a
+blind guess has when the F1 of both answers are averaged; the F1 of the members alone would never
+fall under 2/3. So ours is that average (macro F1). Its threshold is chosen on one half of the
+sequences and used on the other, both ways round.
+
+Glossary: N members; M others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+from sklearn.metrics import f1_score, roc_auc_score
+
+from evals.errors import RecordError
+
+__all__ = ["BITS_PER_PARAMETER", "Membership", "infer_membership", "predict_membership"]
+
+BITS_PER_PARAMETER = 3.64
+"""Capacity by the paper's linear fit."""
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Membership:
+    """How well members are told from others by their loss.
+
+    Attributes:
+        f1: Mean of the F1 of both answers, thresholds from the other half.
+        auc: Chance that a member has the smaller loss than one of the others; ties count half.
+        n_members: Sequences trained on.
+        n_others: Sequences not trained on.
+    """
+
+    f1: float
+    auc: float
+    n_members: int
+    n_others: int
+
+
+def infer_membership(member_bits: ArrayLike, other_bits: ArrayLike, *, seed: int = 0) -> Membership:
+    """Return how well a threshold on code lengths (N,) and (M,) tells members from others.
+
+    Raises:
+        RecordError: There are fewer than two of either.
+    """
+    members, others = (np.asarray(bits, dtype=np.float64) for bits in (member_bits, other_bits))
+    if min(len(members), len(others)) < 2:
+        raise RecordError(
+            f"membership needs 2 sequences of each side, got {len(members)} and {len(others)}"
+        )
+    rng = np.random.default_rng(seed)
+    halves = [np.array_split(rng.permutation(side), 2) for side in (members, others)]
+    scores = [
+        _f1_at(_best_threshold(*(side[1 - place] for side in halves)), *(s[place] for s in halves))
+        for place in (0, 1)
+    ]
+    is_member = np.repeat([True, False], [len(members), len(others)])
+    auc = roc_auc_score(is_member, -np.concatenate([members, others]))
+    return Membership(sum(scores) / 2, float(auc), len(members), len(others))
+
+
+def predict_membership(n_sequences: float, n_parameters: float) -> float:
+    """Return the F1 that the law gives a model of so many parameters after so many sequences.
+
+    The law as printed exceeds 1 for large data; its sign corrected, as here, it gives the six
+    predictions that the paper prints.
+    """
+    load = n_sequences / (BITS_PER_PARAMETER * n_parameters)
+    return float(0.5 * (1 + 1.34 * expit(1.117 - 120.64 * load)))
+
+
+def _best_threshold(members: FloatArray, others: FloatArray) -> float:
+    """Return the bits up to which to say `member` for the highest F1, half-way to the next seen."""
+    bits = np.unique(np.concatenate([members, others]))
+    found = np.searchsorted(np.sort(members), bits, side="right")
+    wrong = np.searchsorted(np.sort(others), bits, side="right")
+    best = int(np.argmax(_macro_f1(found, wrong, len(members), len(others))))
+    return float(bits[best : best + 2].mean())
+
+
+def _macro_f1(found: NDArray[np.int64], wrong: NDArray[np.int64], n: int, m: int) -> FloatArray:
+    members = 2 * found / (found + wrong + n)
+    others = 2 * (m - wrong) / np.maximum((n - found) + (m - wrong) + m, 1)
+    mean: FloatArray = (members + others) / 2
+    return mean
+
+
+def _f1_at(threshold: float, members: FloatArray, others: FloatArray) -> float:
+    truth = np.repeat([True, False], [len(members), len(others)])
+    said = np.concatenate([members, others]) <= threshold
+    return float(f1_score(truth, said, average="macro", zero_division=0))
