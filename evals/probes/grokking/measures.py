@@ -197,8 +197,8 @@ def measure_weights(weights: Weights, table: Table, keys: Sequence[int] = ()) ->
         keys: Key frequencies, found once on the finished network; without them what needs them is
             undefined.
     """
-    double = {name: tensor.to(torch.float64) for name, tensor in weights.items()}
-    logits = _all_logits(double, table)
+    double = _as_double(weights)
+    logits, neurons = _outputs(double, table)
     losses = _row_losses(logits, table.answers)
     right = (logits.argmax(axis=1) == table.answers).astype(np.float64)
     outside = Measures(
@@ -211,7 +211,7 @@ def measure_weights(weights: Weights, table: Table, keys: Sequence[int] = ()) ->
     )
     if table.coordinates is None:
         return outside
-    seen = _look(double, table)
+    seen = _arrange(logits, neurons, double, table)
     norms = _norms(*_read(double, table.coordinates))
     inside = dataclasses.replace(
         outside,
@@ -286,22 +286,24 @@ def _with_keys(found: Measures, seen: _Seen, keys: Sequence[int]) -> Measures:
 
 def _look(weights: Weights, table: Table) -> _Seen:
     """Return what a network computes, in the table's coordinates."""
+    double = _as_double(weights)
+    return _arrange(*_outputs(double, table), double, table)
+
+
+def _arrange(logits: FloatArray, neurons: FloatArray, weights: Weights, table: Table) -> _Seen:
+    """Return outputs on all pairs, (N, C) and (N, M), in the table's coordinates."""
     where = table.coordinates
     assert where is not None, table.operation
-    double = {name: tensor.to(torch.float64) for name, tensor in weights.items()}
     n, p = where.order, table.p
     row = np.full((p, p), -1)
     row[table.pairs[:, 0], table.pairs[:, 1]] = np.arange(len(table.pairs))
     rows = row[where.first[:, None], where.second[None, :]].ravel()
     order = np.concatenate([where.answer, np.setdiff1d(np.arange(p), where.answer)])
-    first, second = (torch.from_numpy(side)[None] for side in table.pairs[rows].T)
     with torch.no_grad():
-        logits = answer_logits(double, first, second)[0].numpy()
-        neurons = hidden(double, first, second)[1][0].numpy()
-        readout = (double["W_out"] @ double["W_U"][..., :p])[0].numpy()
+        readout = (weights["W_out"] @ weights["W_U"][..., :p])[0].numpy()
     return _Seen(
-        logits=logits[:, order].reshape(n, n, p),
-        neurons=neurons.reshape(n, n, -1),
+        logits=logits[np.ix_(rows, order)].reshape(n, n, p),
+        neurons=neurons[rows].reshape(n, n, -1),
         answers=np.argsort(order)[table.answers[rows]].reshape(n, n),
         is_train=table.is_train[rows].reshape(n, n),
         readout=readout[:, where.answer],
@@ -309,10 +311,16 @@ def _look(weights: Weights, table: Table) -> _Seen:
     )
 
 
-def _all_logits(weights: Weights, table: Table) -> FloatArray:
+def _outputs(weights: Weights, table: Table) -> tuple[FloatArray, FloatArray]:
+    """Return the logits (N, C) and the neurons (N, M) on all pairs of a table."""
     first, second = (torch.from_numpy(side.copy())[None] for side in table.pairs.T)
     with torch.no_grad():
-        return np.asarray(answer_logits(weights, first, second)[0].numpy())
+        logits = answer_logits(weights, first, second)[0].numpy()
+        return np.asarray(logits), np.asarray(hidden(weights, first, second)[1][0].numpy())
+
+
+def _as_double(weights: Weights) -> Weights:
+    return {name: tensor.to(torch.float64) for name, tensor in weights.items()}
 
 
 def _read(weights: Weights, where: Coordinates) -> tuple[FloatArray, FloatArray]:
