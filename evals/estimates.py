@@ -30,6 +30,7 @@ __all__ = [
     "Estimate",
     "bootstrap_estimate",
     "expanded_interval",
+    "mean_over_seeds",
     "resampled_totals",
     "rows_by_cluster",
     "share_estimate",
@@ -168,6 +169,16 @@ def share_estimate(values: ArrayLike, clusters: Sequence[str]) -> Estimate:
     n_most = _worth(np.asarray(values, dtype=np.float64), clusters)
     low, high = share_interval(sample, n_most=n_most) if is_enough else (math.nan, math.nan)
     return Estimate(value, low, high, len(clusters))
+
+
+def mean_over_seeds(values: Sequence[float]) -> Estimate:
+    """Return the mean of one number a seed, with its t interval; none for fewer than two seeds."""
+    n = len(values)
+    mean = float(np.mean(values)) if n else math.nan
+    if n < 2:
+        return Estimate(mean, math.nan, math.nan, n)
+    reach = float(stdtrit(n - 1, 0.975)) * float(np.std(values, ddof=1)) / n**0.5
+    return Estimate(mean, mean - reach, mean + reach, n)
 
 
 def _worth(values: FloatArray, clusters: Sequence[str]) -> float:

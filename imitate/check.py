@@ -20,7 +20,8 @@ from imitate.configfile import is_probe, load_config, load_probe
 from imitate.hardware import Hardware, detect_hardware
 from imitate.models import BFLOAT16_MIN_PARAMETERS, count_parameters, resolve_model
 from imitate.plan import TEACHER, Cell, Plan, Stage, build_plan
-from imitate.probing.runs import plan_grokking
+from imitate.probing import plan_probe
+from imitate.probing.checking import describe_plan
 from imitate.resolution import plan_json, resolution_table
 from imitate.run import find_finished
 from imitate.store import Store
@@ -64,21 +65,11 @@ def check(path: Path, overrides: Sequence[str], *, runs: Path) -> int:
 
 
 def _check_probe(path: Path, overrides: Sequence[str]) -> int:
-    """Print the runs of a probe, how long they train, and the disk that their snapshots need."""
+    """Print the networks of a probe, how long they train, and what they need."""
     job = load_probe(path, overrides)
-    plan = plan_grokking(job)
-    table = Table(title=f"{job.name}: what is trained", title_justify="left")
-    for column in ("group", "runs", "epochs of each", "the first"):
-        table.add_column(column)
-    for group, runs in plan.groups.items():
-        epochs = ", ".join(f"{one:,}" for one in sorted({run.epochs for run in runs}))
-        table.add_row(group, str(len(runs)), epochs, runs[0].name)
     console = Console(highlight=False)
-    console.print(table)
-    console.print(
-        f"{plan.n_parameters:,} parameters in the main line, {plan.epochs:,} epochs in all, in "
-        f"{len(plan.parts)} programs; the snapshots need {plan.n_bytes / 1e9:.2g} GB"
-    )
+    for told in describe_plan(job.name, plan_probe(job)):
+        console.print(told)
     return 0
 
 

@@ -128,20 +128,19 @@ def _run_probe(
     quiet: bool,
 ) -> int:
     """Execute a probe and write its results and report into the run's folder."""
-    from imitate.probing.grokking import run_grokking
-    from imitate.probing.runs import plan_grokking
+    from imitate.probing import plan_probe, run_probe
 
     if force:
         raise UserError("`--force` names stages, and a probe has none", hint="leave it out")
     started, clock = datetime.now(UTC), time.perf_counter()
     job = load_probe(config_path, overrides)
-    plan = plan_grokking(job)
+    plan = plan_probe(job)
     folder = runs / (name or job.name)
     with _claimed(folder):
         _set_aside(folder)
         _write_config(folder, job)
-        with open_bars(2 * plan.epochs, quiet=quiet) as bars:
-            results = run_grokking(job, plan, Store(runs / ".store"), bars)
+        with open_bars(plan.work, quiet=quiet) as bars:
+            results = run_probe(job, plan, Store(runs / ".store"), bars)
         results["provenance"] = describe_probe(job, config_path, overrides)
         results["timing"] = {
             "started": started.isoformat(timespec="seconds"),
@@ -529,9 +528,13 @@ def _last_line(folder: Path, page: Path, results: dict[str, Any]) -> str:
     )
 
 
+def _end_of(run: dict[str, Any]) -> str:
+    return str(run["phases"]["outcome"] if "phases" in run else run["standing"])
+
+
 def _outcome(results: dict[str, Any]) -> dict[str, Any]:
     """Return the verdict of every arm, or how every network of a probe ended."""
     if "probe" in results:
-        ends = Counter(run["phases"]["outcome"] for run in results["runs"])
+        ends = Counter(_end_of(run) for run in results["runs"])
         return {"outcomes": dict(ends)}
     return {"verdicts": {entry["arm"]: entry["verdict"] for entry in results["verdicts"]}}

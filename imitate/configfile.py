@@ -12,13 +12,20 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from evals.errors import ConfigError
-from imitate.config import Config, DistillJob, GrokkingJob, JudgeCardJob, Section
+from imitate.config import (
+    CapacityJob,
+    Config,
+    DistillJob,
+    GrokkingJob,
+    JudgeCardJob,
+    Section,
+)
 
 __all__ = [
     "card_job_schema",
@@ -35,6 +42,11 @@ __all__ = [
 SectionT = TypeVar("SectionT", bound=Section)
 
 Key = tuple[str | int, ...]
+
+_PROBES: dict[str, type[GrokkingJob | CapacityJob]] = {
+    "grokking": GrokkingJob,
+    "capacity": CapacityJob,
+}
 
 # YAML 1.1 reads 1e-4 as text, as which learning rates are written, and 2026-01-31 as a date, which
 # nothing here is.
@@ -112,18 +124,24 @@ def is_probe(path: Path) -> bool:
     return "probe" in _read_tree(path).values
 
 
-def load_probe(path: Path, overrides: Sequence[str] = ()) -> GrokkingJob:
+def load_probe(path: Path, overrides: Sequence[str] = ()) -> GrokkingJob | CapacityJob:
     """Return the config of a probe, as `load_config`.
 
     Raises:
-        ConfigError: As `load_config`.
+        ConfigError: As `load_config`, or there is no such probe.
     """
-    return _load(path, overrides, GrokkingJob)
+    tree = _read_tree(path)
+    kind = str(tree.values.get("probe"))
+    if kind not in _PROBES:
+        text, hint = _explain_choice("probe", str(list(_PROBES)), kind)
+        raise ConfigError(text, where=tree.where(("probe",)), hint=hint)
+    return _load(path, overrides, _PROBES[kind])
 
 
 def probe_schema() -> str:
     """Return the JSON schema of probes that editors complete from."""
-    return json.dumps(GrokkingJob.model_json_schema(), indent=2)
+    probes = Annotated[GrokkingJob | CapacityJob, Field(discriminator="probe")]
+    return json.dumps(TypeAdapter(probes).json_schema(), indent=2)
 
 
 def config_schema() -> str:

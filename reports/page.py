@@ -7,8 +7,9 @@ both say the same. Nothing here is escaped: the templates escape all of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Block", "Cell", "Figure", "Section", "Span", "Table", "Tone"]
+__all__ = ["Block", "Cell", "Figure", "ProbePage", "Section", "Span", "Table", "Tone"]
 
 Tone = str
 """How a decision is coloured: a key of `reports.theme.TONES`, or empty."""
@@ -94,3 +95,26 @@ class Section:
     notes: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
     short: str = ""
+
+
+@dataclass(frozen=True)
+class ProbePage:
+    """All that both renderings of a probe's report say.
+
+    Attributes:
+        kicker: Which run of which probe.
+        headline: What was found.
+        lede: What was done, and what that means.
+        first: The drawings of the first screen.
+        first_note: How to read them.
+        sections: What follows.
+        slider: What a slider shows; None without one.
+    """
+
+    kicker: str
+    headline: str
+    lede: str
+    first: tuple[Figure, ...]
+    first_note: str
+    sections: tuple[Section, ...]
+    slider: dict[str, Any] | None = None

@@ -18,7 +18,8 @@ from evals.memorization.codes import (
     memorized,
     memorized_by_table,
 )
-from evals.memorization.membership import infer_membership, predict_membership
+from evals.memorization.law import predict_membership
+from evals.memorization.membership import infer_membership
 
 V, S, N = 16, 6, 40
 

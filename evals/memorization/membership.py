@@ -1,8 +1,9 @@
-"""Was a sequence trained on? A threshold on its loss, and the published law of how well that does.
+"""Was a sequence trained on? A threshold on its loss, and how well that does.
 
 In: code lengths of sequences that a model was trained on and of others like them. Out: F1 and AUC.
 
-Source: Morris et al. (arXiv 2505.24832), section 5. The law's F1 falls to 1/2, which is what a
+Source: Morris et al. (arXiv 2505.24832), section 5. The F1 of the law
+(`evals.memorization.law`) falls to 1/2, which is what a
 blind guess has when the F1 of both answers are averaged; the F1 of the members alone would never
 fall under 2/3. So ours is that average (macro F1). Its threshold is chosen on one half of the
 sequences and used on the other, both ways round.
@@ -16,15 +17,11 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 from sklearn.metrics import f1_score, roc_auc_score
 
 from evals.errors import RecordError
 
-__all__ = ["BITS_PER_PARAMETER", "Membership", "infer_membership", "predict_membership"]
-
-BITS_PER_PARAMETER = 3.64
-"""Capacity by the paper's linear fit."""
+__all__ = ["Membership", "infer_membership"]
 
 FloatArray = NDArray[np.float64]
 
@@ -66,16 +63,6 @@ def infer_membership(member_bits: ArrayLike, other_bits: ArrayLike, *, seed: int
     is_member = np.repeat([True, False], [len(members), len(others)])
     auc = roc_auc_score(is_member, -np.concatenate([members, others]))
     return Membership(sum(scores) / 2, float(auc), len(members), len(others))
-
-
-def predict_membership(n_sequences: float, n_parameters: float) -> float:
-    """Return the F1 that the law gives a model of so many parameters after so many sequences.
-
-    The law as printed exceeds 1 for large data; its sign corrected, as here, it gives the six
-    predictions that the paper prints.
-    """
-    load = n_sequences / (BITS_PER_PARAMETER * n_parameters)
-    return float(0.5 * (1 + 1.34 * expit(1.117 - 120.64 * load)))
 
 
 def _best_threshold(members: FloatArray, others: FloatArray) -> float:

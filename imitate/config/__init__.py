@@ -6,6 +6,14 @@ with its overrides and its errors, is `imitate.configfile`.
 
 from __future__ import annotations
 
+from imitate.config.capacity import (
+    CapacityJob,
+    OracleReference,
+    SameSizeReference,
+    SizeConfig,
+    TextConfig,
+    UniformConfig,
+)
 from imitate.config.data import (
     DataConfig,
     DocumentsSource,
@@ -83,6 +91,7 @@ __all__ = [
     "AnalysisConfig",
     "AnchorsConfig",
     "BaseConfig",
+    "CapacityJob",
     "Config",
     "ContrastConfig",
     "ControlName",
@@ -116,6 +125,7 @@ __all__ = [
     "ModelTeacher",
     "MtBenchPairs",
     "NearDuplicates",
+    "OracleReference",
     "OracleTeacher",
     "OutputsTeacher",
     "PreferenceConfig",
@@ -128,15 +138,19 @@ __all__ = [
     "ReviewsJudge",
     "RunJudge",
     "RunningServerConfig",
+    "SameSizeReference",
     "Section",
     "SeedPrompts",
     "ServeConfig",
+    "SizeConfig",
     "Source",
     "SweepConfig",
     "TableSource",
     "TaskConfig",
     "Teacher",
+    "TextConfig",
     "TrainConfig",
+    "UniformConfig",
     "VerdictWords",
     "VllmConfig",
     "VoiceTexts",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from reports.numbers import count, number, percent
-from reports.page import Figure, Section
+from reports.page import Figure, ProbePage, Section
 from reports.probes.drawn import Band, Curve, draw_curves, draw_diagram, draw_heat, draw_spectra
 from reports.probes.tables import (
     PHASES,
@@ -22,7 +21,7 @@ from reports.probes.tables import (
 )
 from reports.text import plural
 
-__all__ = ["ProbePage", "grokking_page"]
+__all__ = ["grokking_page"]
 
 Entry = dict[str, Any]
 
@@ -30,22 +29,6 @@ MAIN, SWEEP = "main", "sweep"
 
 MOST_POINTS = 400
 """Points of a curve in a drawing."""
-
-
-@dataclass(frozen=True)
-class ProbePage:
-    """All that both renderings say, and what the slider shows; None without one.
-
-    `first` are the drawings of the first screen, with a note on how to read them.
-    """
-
-    kicker: str
-    headline: str
-    lede: str
-    first: tuple[Figure, ...]
-    first_note: str
-    sections: tuple[Section, ...]
-    slider: Entry | None = None
 
 
 def grokking_page(results: Entry) -> ProbePage:

@@ -13,6 +13,7 @@ from typing import Any
 
 from evals.errors import DataError, RecordError
 from reports.offline import content_policy, read_script, read_style, script_json
+from reports.probes.capacity import capacity_page
 from reports.probes.grokking import grokking_page
 from reports.render import environment, write_figures
 
@@ -20,7 +21,7 @@ __all__ = ["is_probe", "write_probe"]
 
 SCHEMA_VERSION = 1
 
-_PAGES = {"grokking": grokking_page}
+_PAGES = {"grokking": grokking_page, "capacity": capacity_page}
 
 
 def is_probe(folder: Path) -> bool:

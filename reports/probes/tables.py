@@ -10,6 +10,7 @@ from typing import Any
 
 from reports.numbers import count, number, percent
 from reports.page import Cell, Section, Table
+from reports.probes.made import made_by
 from reports.text import plural
 
 __all__ = [
@@ -435,22 +436,10 @@ def _epoch(value: int | None) -> str:
 
 def methods_section(results: Entry) -> Section:
     """Return how everything is measured, and what made it."""
-    made = results["provenance"]
-    hardware = made["hardware"]
-    seconds = results["timing"]["total_s"]
+    rule = ("Rule", f"Key frequencies are those of the rule `{results['rule']}`.")
     return Section(
         "methods",
         "How it is measured",
-        terms=(
-            *METHODS,
-            ("Rule", f"Key frequencies are those of the rule `{results['rule']}`."),
-            (
-                "Made by",
-                f"`{made['command']}`, commit {(made['commit'] or 'unknown')[:12]}, torch "
-                f"{made['versions']['torch']}, {hardware['processor']}, {hardware['threads']} "
-                f"threads, {hardware['device']}; {number(seconds / 60, 1)} minutes, less what was "
-                "there already.",
-            ),
-        ),
+        terms=(*METHODS, rule, ("Made by", made_by(results))),
         short="Methods",
     )

@@ -155,7 +155,7 @@ def row_losses(weights: Weights, first: Tensor, second: Tensor, answers: Tensor)
     """Return (R, N) cross-entropies in nats, in float64, of answers (R, N) to pairs."""
     logits = answer_logits(weights, first, second)
     if logits.requires_grad:
-        logits.register_hook(_without_specks)
+        logits.register_hook(_without_specks)  # type: ignore[no-untyped-call]
     by_row = functional.cross_entropy(
         logits.to(torch.float64).flatten(0, 1), answers.flatten(), reduction="none"
     )

@@ -35,13 +35,12 @@ from evals.probes.grokking.training import (
 )
 from imitate.config import GrokkingJob
 from imitate.hardware import detect_hardware
-from imitate.probing.runs import GrokkingRun, network_shape
+from imitate.probing.grokking.plan import GrokkingRun, network_shape
 from imitate.store import Store, fingerprint, library_versions, source_hash
 
 __all__ = [
     "STAGE",
     "diverged_at",
-    "find_trained",
     "run_key",
     "saved_epochs",
     "saved_weights",
@@ -57,8 +56,8 @@ _MODULES = (
     "evals.probes.grokking.network",
     "evals.probes.grokking.shape",
     "evals.probes.grokking.training",
-    "imitate.probing.runs",
-    "imitate.probing.training",
+    "imitate.probing.grokking.plan",
+    "imitate.probing.grokking.training",
 )
 
 _log = logging.getLogger(__name__)
@@ -81,22 +80,6 @@ def run_key(job: GrokkingJob, run: GrokkingRun) -> str:
             "compute": [hardware.device, hardware.threads if hardware.device == "cpu" else None],
         }
     )
-
-
-def find_trained(store: Store) -> dict[str, Path]:
-    """Return the folder of every network that is trained, by its key."""
-    found: dict[str, Path] = {}
-    cells = store.root / "cells" / STAGE
-    for manifest in sorted(cells.glob("*/cell.json")):
-        try:
-            members = json.loads(manifest.read_text(encoding="utf-8"))["about"]["members"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        if manifest.parent.name.startswith("."):  # being written, or being removed
-            continue
-        if any(key not in found for key in members) and store.find(STAGE, manifest.parent.name):
-            found |= {key: manifest.parent / key for key in members}
-    return found
 
 
 def train_part(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,20 +21,21 @@ from evals.probes.grokking.measures import (
     spectra,
 )
 from evals.probes.grokking.phases import Order, Outcome, Phases, check_order, find_phases
-from imitate.probing.runs import GrokkingRun
-from imitate.probing.training import diverged_at, saved_epochs, saved_weights
+from imitate.probing.grokking.plan import GrokkingRun
+from imitate.probing.grokking.training import diverged_at, saved_epochs, saved_weights
+from imitate.probing.jsonable import plain
 from imitate.store import Store, fingerprint, library_versions, source_hash
 
-__all__ = ["MEASURED", "measure_run", "plain"]
+__all__ = ["MEASURED", "measure_run"]
 
 STAGE = "grokking-measure"
 MEASURED = "measured.json"
 
 _MODULES = (
     "evals.probes.grokking",
-    "imitate.probing.measuring",
-    "imitate.probing.runs",
-    "imitate.probing.training",
+    "imitate.probing.grokking.measuring",
+    "imitate.probing.grokking.plan",
+    "imitate.probing.grokking.training",
 )
 _PICTURES = 40
 """Snapshots of which the spectra are kept, for pictures."""
@@ -144,15 +144,6 @@ def _held(order: Order) -> dict[str, bool]:
         "excluded_rose": order.excluded_rose,
         "gini_jumped": order.gini_jumped,
     }
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON holds it: NaN and infinities are None."""
-    if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _kept_rows(path: Path) -> list[dict[str, Any]]:

@@ -14,8 +14,7 @@ from evals.errors import ConfigError, DataError, RunError
 from evals.probes.grokking.measures import Frequencies
 from imitate.cli import main
 from imitate.configfile import is_probe, load_probe, probe_schema
-from imitate.probing.grokking import run_grokking
-from imitate.probing.runs import plan_grokking
+from imitate.probing import plan_probe, run_probe
 from imitate.progress import Bars
 from imitate.store import Store
 
@@ -144,22 +143,22 @@ class Stopping(Bars):
 
 def test_killed_and_resumed_it_gives_identical_curves(config: Path, tmp_path: Path) -> None:
     job = load_probe(config)
-    plan = plan_grokking(job)
-    whole = run_grokking(job, plan, Store(tmp_path / "whole"), Bars(None, 0))
+    plan = plan_probe(job)
+    whole = run_probe(job, plan, Store(tmp_path / "whole"), Bars(None, 0))
     store = tmp_path / "killed"
     n_stops = 0
     for after in (2, 3, 1, 5, 9, 14):
         try:
-            run_grokking(job, plan, Store(store), Stopping(after))
+            run_probe(job, plan, Store(store), Stopping(after))
         except Stop:
             n_stops += 1
-    resumed = run_grokking(job, plan, Store(store), Bars(None, 0))
+    resumed = run_probe(job, plan, Store(store), Bars(None, 0))
     assert n_stops >= 4
     assert json.dumps(resumed) == json.dumps(whole)
 
 
 def test_torn_row_of_a_measurement_is_measured_again(config: Path, tmp_path: Path) -> None:
-    from imitate.probing.measuring import _kept_rows
+    from imitate.probing.grokking.measuring import _kept_rows
 
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\n{"a": 2}\n{"a"', encoding="utf-8")
@@ -194,23 +193,23 @@ def test_damaged_state_is_trained_anew(config: Path, tmp_path: Path) -> None:
     job = load_probe(config)
     store = tmp_path / "store"
     with contextlib.suppress(Stop):
-        run_grokking(job, plan_grokking(job), Store(store), Stopping(2))
+        run_probe(job, plan_probe(job), Store(store), Stopping(2))
     (state,) = (store / "work").glob("*/state.safetensors")
     state.write_bytes(b"")
-    resumed = run_grokking(job, plan_grokking(job), Store(store), Bars(None, 0))
-    whole = run_grokking(job, plan_grokking(job), Store(tmp_path / "whole"), Bars(None, 0))
+    resumed = run_probe(job, plan_probe(job), Store(store), Bars(None, 0))
+    whole = run_probe(job, plan_probe(job), Store(tmp_path / "whole"), Bars(None, 0))
     assert json.dumps(resumed) == json.dumps(whole)
 
 
 def test_network_without_key_frequencies_is_measured_at_those_of_the_main_line(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from imitate.probing import measuring
+    from imitate.probing.grokking import measuring
 
     found = iter([Frequencies(readout=(2,)), Frequencies(readout=(1, 3)), *[Frequencies()] * 9])
     monkeypatch.setattr(measuring, "find_frequencies", lambda *_: next(found))
     job = load_probe(config)
-    told = run_grokking(job, plan_grokking(job), Store(tmp_path / "store"), Bars(None, 0))["runs"]
+    told = run_probe(job, plan_probe(job), Store(tmp_path / "store"), Bars(None, 0))["runs"]
     keys = [(one["group"], one["keys"], one["keys_are_lent"]) for one in told]
     assert keys[:3] == [("main", [2], False), ("main", [1, 3], False), ("no-decay", [2], True)]
     assert told[2]["measures"][-1]["restricted"]["test"] is not None
@@ -219,15 +218,13 @@ def test_network_without_key_frequencies_is_measured_at_those_of_the_main_line(
 def test_full_disk_is_told_before_anything_is_trained(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from imitate.probing import grokking
-
     class Usage:
         free = 1000
 
-    monkeypatch.setattr(grokking.shutil, "disk_usage", lambda _: Usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
     job = load_probe(config)
     with pytest.raises(RunError, match=r"larger `train\.checkpoint_every` needs less"):
-        run_grokking(job, plan_grokking(job), Store(tmp_path / "store"), Bars(None, 0))
+        run_probe(job, plan_probe(job), Store(tmp_path / "store"), Bars(None, 0))
     assert not (tmp_path / "store").exists()
 
 
@@ -263,7 +260,7 @@ def test_runs_that_cannot_be_are_refused_before_any_is_trained(
     config: Path, overrides: list[str], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        plan_grokking(load_probe(config, overrides))
+        plan_probe(load_probe(config, overrides))
 
 
 def test_stages_cannot_be_forced(
@@ -288,7 +285,7 @@ def test_published_schema_is_that_of_the_code() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "probes").glob("*.yaml")), ids=str)
 def test_published_probes_can_run(path: Path) -> None:
     assert is_probe(path)
-    plan = plan_grokking(load_probe(path))
+    plan = plan_probe(load_probe(path))
     assert plan.runs
     first, second = path.read_text(encoding="utf-8").splitlines()[:2]
     assert first == f"# imitate run {path.relative_to(ROOT)}"

@@ -84,6 +84,11 @@ class GrokkingPlan:
         """Epochs of all runs together."""
         return sum(run.epochs for run in self.runs)
 
+    @property
+    def work(self) -> int:
+        """Epochs to train and to measure."""
+        return 2 * self.epochs
+
 
 def plan_grokking(job: GrokkingJob) -> GrokkingPlan:
     """Return what a job comes to; the tables of all its runs are made.

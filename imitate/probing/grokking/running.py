@@ -17,9 +17,11 @@ from evals.errors import RunError
 from evals.probes.grokking.fourier import FrequencyRule
 from evals.probes.grokking.phases import Outcome, epoch_interval
 from imitate.config import GrokkingJob
-from imitate.probing.measuring import measure_run, plain
-from imitate.probing.runs import MAIN, GrokkingPlan, GrokkingRun, share_programs
-from imitate.probing.training import find_trained, run_key, train_part
+from imitate.probing.grokking.measuring import measure_run
+from imitate.probing.grokking.plan import MAIN, GrokkingPlan, GrokkingRun, share_programs
+from imitate.probing.grokking.training import STAGE, run_key, train_part
+from imitate.probing.jsonable import plain
+from imitate.probing.members import find_members
 from imitate.progress import Bars
 from imitate.store import Store
 
@@ -86,7 +88,7 @@ def _lent_keys(
 
 
 def _train_all(job: GrokkingJob, plan: GrokkingPlan, store: Store, bars: Bars) -> dict[str, Path]:
-    trained = find_trained(store)
+    trained = find_members(store, STAGE)
     missing = [run for run in plan.runs if run_key(job, run) not in trained]
     if missing:
         _refuse_full_disk(store.root, plan.n_bytes * len(missing) // len(plan.runs))

@@ -1,0 +1,1 @@
+"""The grokking probe: a checked job -> trained networks, measured at every snapshot."""
