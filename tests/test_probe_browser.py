@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_probing import SMALL, run
+from test_probing_grokking import SMALL, run
 from test_report_browser import CHROMIUM, DRIVER, Browser, open_browser
 
 pytestmark = [

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from proberuns import Stop, Stopping
 
 from evals.errors import ConfigError, DataError, RunError
 from evals.probes.grokking.measures import Frequencies
@@ -117,28 +117,6 @@ def test_another_seed_trains_no_more_than_itself(config: Path, tmp_path: Path) -
     new = set((runs / ".store" / "cells" / "grokking-train").iterdir()) - trained
     assert [len(list(one.glob("*/epoch-000060.safetensors"))) for one in new] == [1]
     assert results(runs)["runs"][:2] == before["runs"][:2]
-
-
-class Stop(Exception):
-    """Stands for a kill."""
-
-
-class Stopping(Bars):
-    """Bars that stop the run at the n-th report."""
-
-    def __init__(self, after: int) -> None:
-        super().__init__(None, 0)
-        self.left = after
-
-    @contextlib.contextmanager
-    def cell(self, name: str) -> Iterator[Callable[[int, int | None, str], None]]:
-        """Yield what counts reports."""
-        yield self._count
-
-    def _count(self, *_: object) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise Stop
 
 
 def test_killed_and_resumed_it_gives_identical_curves(config: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def run_capacity(job: CapacityJob, plan: CapacityPlan, store: Store, bars: Bars)
             "schema_version": SCHEMA_VERSION,
             "name": job.name,
             "bits_per_parameter": BITS_PER_PARAMETER,
-            "headline": _headline(sizes),
+            "headline": _headline(sizes, measured),
             "sizes": sizes,
             "fit": _fit(sizes),
             "text": text and {"n_short": text.n_short, "n_duplicates": text.n_duplicates},
@@ -164,27 +164,32 @@ def _fit(sizes: Sequence[Entry]) -> Entry | None:
     return dataclasses.asdict(found) if found else None
 
 
-def _headline(sizes: Sequence[Entry]) -> str:
+def _headline(sizes: Sequence[Entry], measured: Sequence[Entry]) -> str:
     """Return how many bits a parameter holds, as far as it was shown."""
     known = [size for size in sizes if size["charged"]]
-    if not known:
-        return "Nothing was trained at the job's length, so there is no capacity to tell."
-    values = [size["charged"]["per_parameter"]["value"] for size in known]
-    spread = f"{min(values):.2f}" if len(values) == 1 else f"{min(values):.2f} to {max(values):.2f}"
-    n_plateaus = sum(size["charged"]["is_plateau"] for size in known)
-    shown = (
-        "a plateau at every size"
-        if n_plateaus == len(known)
-        else f"a plateau at {n_plateaus} of {len(known)} sizes, so a lower bound"
-    )
-    descents = [size["descent"] for size in known if "descent" in size]
-    peaks = [one for one in descents if math.isfinite(one["ratio"])]
-    said = f"Networks held up to {spread} bits a parameter: {shown}."
-    if descents:
-        said += f" On text, the test loss peaked inside the sizes tried in {len(peaks)} of "
-        said += f"{len(descents)}"
-        ratios = sorted(one["ratio"] for one in peaks)
-        said += (
-            f", at {ratios[0]:.1f} to {ratios[-1]:.1f} times the expected size." if ratios else "."
+    if not known:  # no network has the job's length
+        held = [one["held"] for one in measured if "held" in one]
+        shares = sorted(one["charged"] / one["ceiling"]["charged"] for one in held)
+        return (
+            f"Networks held {100 * shares[0]:.1f} to {100 * shares[-1]:.1f} % of what can be held "
+            "of their sequences."
         )
-    return said
+    values = [size["charged"]["per_parameter"]["value"] for size in known]
+    n_plateaus = sum(size["charged"]["is_plateau"] for size in known)
+    if n_plateaus == len(known):
+        shown = "a plateau at every size"
+    else:
+        shown = f"a plateau at {n_plateaus} of {len(known)} sizes, so a lower bound"
+    said = f"Networks held up to {_range(values, 2)} bits a parameter: {shown}."
+    descents = [size["descent"] for size in known if "descent" in size]
+    if not descents:
+        return said
+    ratios = [one["ratio"] for one in descents if math.isfinite(one["ratio"])]
+    said += f" On text, the test loss peaked inside the sizes tried in {len(ratios)} of "
+    said += f"{len(descents)}"
+    return f"{said}, at {_range(ratios, 1)} times the expected size." if ratios else f"{said}."
+
+
+def _range(values: Sequence[float], digits: int) -> str:
+    least, most = (f"{end(values):.{digits}f}" for end in (min, max))
+    return least if least == most else f"{least} to {most}"
