@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from evals.errors import DataError, ModelError
 from evals.probes.capacity.network import (
     draw_weights,
+    mean_losses,
     next_token_logits,
     split_weights,
-    token_losses,
 )
+from evals.probes.capacity.readout import LOGITS_AT_ONCE, mean_cross_entropy
 from evals.probes.capacity.sequences import draw_sequences, find_ceiling
 from evals.probes.capacity.shape import Shape
 from evals.probes.capacity.training import (
@@ -95,12 +97,40 @@ def test_gradients_are_those_of_transformers() -> None:
         name: tensor.requires_grad_()
         for name, tensor in split_weights(row_of(model, SMALL).detach()[None], SMALL).items()
     }
-    token_losses(weights, SMALL, tokens).mean().backward()  # type: ignore[no-untyped-call]
+    mean_losses(weights, SMALL, tokens).sum().backward()  # type: ignore[no-untyped-call]
     for name, parameter in model.transformer.named_parameters():
         ours = weights[name].grad
         assert ours is not None
         assert parameter.grad is not None
         torch.testing.assert_close(ours[0], parameter.grad, rtol=1e-3, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("at_once", [1, 60 * 40, 2**19])
+def test_losses_by_parts_and_their_gradients_are_those_of_all_rows_at_once(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setitem(LOGITS_AT_ONCE, "cpu", at_once)
+    generator = torch.Generator().manual_seed(0)
+    sizes = ((2, 70, 5), (2, 30, 5), (2, 30))
+    given = [
+        torch.randn(*size, generator=generator, dtype=torch.float64).requires_grad_()
+        for size in sizes
+    ]
+    rows, readout, bias = given
+    wanted = torch.randint(30, (2, 70), generator=generator)
+    factor = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    ours = mean_cross_entropy(rows, readout, bias, wanted)
+    logits = rows @ readout.transpose(1, 2) + bias.unsqueeze(1)
+    plain = torch.stack(
+        [functional.cross_entropy(*one) for one in zip(logits, wanted, strict=True)]
+    )
+    torch.testing.assert_close(ours, plain)
+    for own, theirs in zip(
+        torch.autograd.grad((factor * ours).sum(), given),
+        torch.autograd.grad((factor * plain).sum(), given),
+        strict=True,
+    ):
+        torch.testing.assert_close(own, theirs)
 
 
 def test_first_weights_are_spread_as_transformers_draws_them() -> None:
@@ -153,8 +183,8 @@ def test_a_check_says_what_the_weights_hold() -> None:
     coded = code_sequences(state.rows[0], TINY, network.tokens)
     assert math.fsum(coded.bits_after(1)) == pytest.approx(state.lanes[0].checks[-1].bits)
     weights = split_weights(state.rows[:1], TINY)
-    nats = token_losses(weights, TINY, network.tokens[None]).sum()
-    assert float(nats) / math.log(2) == pytest.approx(state.lanes[0].checks[-1].bits, rel=1e-5)
+    nats = 20 * 7 * float(mean_losses(weights, TINY, network.tokens[None]))
+    assert nats / math.log(2) == pytest.approx(state.lanes[0].checks[-1].bits, rel=1e-5)
 
 
 def test_side_by_side_learns_what_each_learns_alone() -> None:

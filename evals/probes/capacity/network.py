@@ -1,7 +1,7 @@
 """GPT-2s of one shape side by side, as one batch of weights.
 
-In: the weights of R networks, one row of numbers each, and sequences for each. Out: logits, or what
-every token costs. A network here is transformers' `GPT2LMHeadModel` without dropout, to rounding;
+In: the weights of R networks, one row of numbers each, and sequences for each. Out: logits, or the
+mean loss. A network here is transformers' `GPT2LMHeadModel` without dropout, to rounding;
 what a normalisation scales is multiplied into the matrix that reads it, once for all tokens.
 
 Source: Morris et al. (arXiv 2505.24832), section 3, whose networks are transformers' GPT-2 with
@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from evals.probes.capacity.readout import mean_cross_entropy
 from evals.probes.capacity.shape import Shape
 
-__all__ = ["Weights", "draw_weights", "next_token_logits", "split_weights", "token_losses"]
+__all__ = ["Weights", "draw_weights", "mean_losses", "next_token_logits", "split_weights"]
 
 Weights = dict[str, Tensor]
 """Name to tensor, each (R, ...): of `Shape.tensors`."""
@@ -58,24 +59,26 @@ def split_weights(rows: Tensor, shape: Shape) -> Weights:
     }
 
 
-def token_losses(weights: Mapping[str, Tensor], shape: Shape, tokens: Tensor) -> Tensor:
-    """Return (R, B, S - 1) nats of every token but the first of sequences (R, B, S)."""
-    logits = next_token_logits(weights, shape, tokens)
-    wanted = tokens[..., 1:]
-    nats = functional.cross_entropy(
-        logits.float().flatten(0, 2), wanted.flatten(), reduction="none"
-    )
-    return nats.view_as(wanted)
+def mean_losses(weights: Mapping[str, Tensor], shape: Shape, tokens: Tensor) -> Tensor:
+    """Return (R,) mean nats of every token but the first of sequences (R, B, S)."""
+    stream = _stream(weights, shape, tokens)
+    readout, bias = _readout(weights)
+    return mean_cross_entropy(stream, readout, bias, tokens[..., 1:].flatten(1))
 
 
 def next_token_logits(weights: Mapping[str, Tensor], shape: Shape, tokens: Tensor) -> Tensor:
     """Return (R, B, S - 1, V) logits of the tokens after each but the last of (R, B, S)."""
     n_networks, n_sequences, length = tokens.shape
-    stream = (
-        _rows(weights["wte.weight"], tokens[..., :-1])
-        + weights["wpe.weight"][:, None, : length - 1]
-    )
-    stream = stream.flatten(1, 2)  # (R, B (S - 1), D)
+    readout, bias = _readout(weights)
+    logits = _linear(_stream(weights, shape, tokens), readout.transpose(1, 2), bias)
+    return logits.view(n_networks, n_sequences, length - 1, -1)
+
+
+def _stream(weights: Mapping[str, Tensor], shape: Shape, tokens: Tensor) -> Tensor:
+    """Return (R, B (S - 1), D) what the readout reads at each token but the last, normalised."""
+    n_sequences, length = tokens.shape[1:]
+    places = weights["wpe.weight"][:, None, : length - 1]
+    stream = (_rows(weights["wte.weight"], tokens[..., :-1]) + places).flatten(1, 2)
     for layer in range(shape.layers):
         own = {
             name.removeprefix(f"h.{layer}."): tensor
@@ -84,9 +87,14 @@ def next_token_logits(weights: Mapping[str, Tensor], shape: Shape, tokens: Tenso
         }
         stream = stream + _attend(own, stream, n_sequences, shape.heads)
         stream = stream + _think(own, stream)
-    embedding = weights["wte.weight"].transpose(1, 2)
-    logits = _read(weights, "ln_f", stream, embedding, None)
-    return logits.view(n_networks, n_sequences, length - 1, -1)
+    return functional.layer_norm(stream, stream.shape[-1:])
+
+
+def _readout(weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return (R, V, D) and (R, V): the embedding, with the last normalisation's scale and shift."""
+    embedding = weights["wte.weight"]
+    scale, shift = weights["ln_f.weight"], weights["ln_f.bias"]
+    return embedding * scale.unsqueeze(1), (embedding @ shift.unsqueeze(2)).squeeze(2)
 
 
 def _attend(own: Weights, stream: Tensor, n_sequences: int, n_heads: int) -> Tensor:
@@ -107,14 +115,12 @@ def _think(own: Weights, stream: Tensor) -> Tensor:
     return _linear(neurons, own["mlp.c_proj.weight"], own["mlp.c_proj.bias"])
 
 
-def _read(
-    weights: Mapping[str, Tensor], norm: str, stream: Tensor, matrix: Tensor, bias: Tensor | None
-) -> Tensor:
+def _read(own: Weights, norm: str, stream: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
     """Return the normalised stream times a matrix; the norm's scale and shift go into both."""
-    scale, shift = weights[f"{norm}.weight"], weights[f"{norm}.bias"]
+    scale, shift = own[f"{norm}.weight"], own[f"{norm}.bias"]
     normed = functional.layer_norm(stream, stream.shape[-1:])
     moved = (shift.unsqueeze(1) @ matrix).squeeze(1)
-    return _linear(normed, scale.unsqueeze(2) * matrix, moved if bias is None else moved + bias)
+    return _linear(normed, scale.unsqueeze(2) * matrix, moved + bias)
 
 
 def _linear(rows: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:

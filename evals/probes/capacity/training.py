@@ -33,9 +33,9 @@ from evals.errors import DataError, RecordError
 from evals.memorization.codes import CodedTokens, code_tokens, join_coded
 from evals.probes.capacity.network import (
     draw_weights,
+    mean_losses,
     next_token_logits,
     split_weights,
-    token_losses,
 )
 from evals.probes.capacity.shape import Shape
 
@@ -276,7 +276,7 @@ class _Descent:
     def step(self, tokens: Tensor, number: int) -> None:
         """Take one step on sequences (R, B, S)."""
         with _precision(self._device, self._recipe.is_bfloat16):
-            losses = token_losses(self._weights, self._shape, tokens).mean(dim=(1, 2))
+            losses = mean_losses(self._weights, self._shape, tokens)
         found = torch.autograd.grad(losses.sum(), list(self._weights.values()))
         torch._foreach_copy_(self._gradients, list(found))
         risen = min((number + 1) / max(self._recipe.warmup, 1), 1.0)

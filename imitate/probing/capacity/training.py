@@ -49,6 +49,7 @@ PREFIX = "transformer."
 _MODULES = (
     "evals.memorization.codes",
     "evals.probes.capacity.network",
+    "evals.probes.capacity.readout",
     "evals.probes.capacity.sequences",
     "evals.probes.capacity.shape",
     "evals.probes.capacity.training",
