@@ -22,6 +22,7 @@ import contextlib
 import dataclasses
 import enum
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -46,6 +47,7 @@ __all__ = [
     "Recipe",
     "Standing",
     "State",
+    "batches",
     "code_sequences",
     "train_side_by_side",
 ]
@@ -333,6 +335,12 @@ def _is_flat(checks: Sequence[Check], network: Network, shape: Shape, recipe: Re
     prior = n_sequences * (length - 1) * math.log2(shape.vocabulary)
     before, now = prior - recent[0].bits, prior - recent[-1].bits
     return now - before < recipe.least_rise * max(now, 0.0)
+
+
+def batches(network: Network, recipe: Recipe) -> Iterator[Tensor]:
+    """Yield the sequences (B, S) of every step, without end."""
+    order = _Order(network, recipe.batch)
+    return (order.batch(step) for step in itertools.count())
 
 
 class _Order:
