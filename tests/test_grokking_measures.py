@@ -37,6 +37,7 @@ from evals.probes.grokking.phases import (
     epoch_interval,
     find_phases,
 )
+from evals.probes.grokking.saturation import data_bits, find_onset, held_bits
 from evals.probes.grokking.shape import NAMES, Shape
 from evals.probes.grokking.training import Network, Recipe, train_side_by_side
 
@@ -392,3 +393,28 @@ def test_interval_over_seeds_is_that_of_t() -> None:
     assert (found.mean, found.n) == (1200, 3)
     assert found.high - found.mean == pytest.approx(4.302653 * 200 / 3**0.5)
     assert math.isnan(epoch_interval([1000]).low)
+
+
+# --- saturation -----------------------------------------------------------------------------------
+
+
+def test_bits_held_of_a_table_without_a_rule() -> None:
+    assert held_bits(100, 8, 0.0) == data_bits(100, 8) == 300
+    assert held_bits(100, 8, math.log(8)) == pytest.approx(0)
+    assert held_bits(100, 8, math.log(2)) == pytest.approx(200)
+
+
+@pytest.mark.parametrize(
+    ("learned", "share", "failed"),
+    [
+        ({0.1: False, 0.2: False, 0.4: True, 0.8: True}, 0.4, 0.2),
+        ({0.1: True, 0.2: False, 0.4: True}, 0.4, 0.2),  # luck below a failure is no onset
+        ({0.2: True, 0.4: True}, 0.2, math.nan),
+        ({0.2: False, 0.4: False}, math.nan, 0.4),
+    ],
+)
+def test_onset_is_the_least_share_from_which_all_are_learned(
+    learned: dict[float, bool], share: float, failed: float
+) -> None:
+    found = find_onset(learned)
+    assert (found.share, found.failed) == pytest.approx((share, failed), nan_ok=True)

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from evals.errors import DataError, ModelError
-from evals.probes.grokking.network import answer_logits, draw_weights, read_weights
+from evals.probes.grokking import training
+from evals.probes.grokking.network import (
+    Weights,
+    answer_logits,
+    draw_weights,
+    read_weights,
+)
 from evals.probes.grokking.operations import OPERATIONS, make_table
 from evals.probes.grokking.shape import NAMES, Shape
-from evals.probes.grokking.training import DivergedError, Network, Recipe, train_side_by_side
+from evals.probes.grokking.training import (
+    DivergedError,
+    Network,
+    Recipe,
+    row_losses,
+    train_side_by_side,
+)
 
 SHAPE = Shape(7, width=16, n_heads=2, n_neurons=32)
 
@@ -243,3 +258,37 @@ def test_first_weights_have_the_published_spread() -> None:
     for name, spread in (("W_E", 128**-0.5), ("W_O", 128**-0.5), ("W_U", 114**-0.5)):
         assert float(weights[name].std()) == pytest.approx(spread, rel=0.02)
     assert not weights["b_in"].any()
+
+
+def test_gradients_of_learned_rows_hold_nothing_below_the_normal_range() -> None:
+    """What float32 keeps below 1e-38 slows products tenfold, and moves no weight."""
+    table = make_table("a+b", 7, 0.5, seed=0)
+    first, second = (torch.from_numpy(side.copy())[None] for side in table.pairs.T)
+    wanted = torch.from_numpy(table.answers.copy())[None]
+    start = draw_weights(SHAPE, 0)
+    learned = dict(start)
+    learned["W_U"] = 300 * start["W_U"]  # margins of hundreds, as nothing trained has
+    gradients = []
+    for losses in (row_losses, plain_losses):
+        weights = {name: one.clone().requires_grad_() for name, one in learned.items()}
+        losses(weights, first, second, wanted).mean().backward()
+        gradients.append({name: one.grad for name, one in weights.items()})
+    for name, ours in gradients[0].items():
+        assert ours is not None
+        torch.testing.assert_close(ours, gradients[1][name], rtol=1e-5, atol=1e-12, msg=name)
+
+
+def plain_losses(weights: Weights, first: Tensor, second: Tensor, wanted: Tensor) -> Tensor:
+    """Return the losses without anything left out of their gradients."""
+    logits = answer_logits(weights, first, second).double()
+    return functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
+
+
+def test_specks_of_a_gradient_are_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.tensor([[[0.0, 60.0, 80.0, 100.0]]], requires_grad=True)
+    monkeypatch.setattr(training, "answer_logits", lambda *_: logits)
+    none = torch.zeros(1, 1, dtype=torch.int64)
+    row_losses({}, none, none, torch.tensor([[3]])).sum().backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    chances = [0.0, math.exp(-40), math.exp(-20)]  # exp(-100) = 4e-44 is a speck
+    assert logits.grad[0, 0, :3].tolist() == pytest.approx(chances, rel=1e-5, abs=0)

@@ -268,3 +268,23 @@ def test_published_probes_can_run(path: Path) -> None:
     first, second = path.read_text(encoding="utf-8").splitlines()[:2]
     assert first == f"# imitate run {path.relative_to(ROOT)}"
     assert second.endswith("$schema=../probe.schema.json")
+
+
+def test_widths_tell_whether_it_is_a_lack_of_room(config: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    sweep = "sweep={operation: [a+b, random], width: [8, 16], train_fraction: [0.3, 0.7]}"
+    assert run(config, runs, "--set", sweep, "--set", "train.epochs=20") == 0
+    found = results(runs)
+    told = found["saturation"]
+    assert [(one["width"], one["n_parameters"]) for one in told] == [(8, 688), (16, 2400)]
+    for one in told:
+        assert one["held_bits"] < 0.7 * 49 * 3  # of 34 answers, log2 7 bits each
+        assert one["published_bits"] == pytest.approx(3.64 * one["n_parameters"])
+    words = (runs / "small" / "report.md").read_text("utf-8")
+    assert "Is it a lack of room?" in words
+    assert (runs / "small" / "figures" / "diagram-1.svg").is_file()
+
+
+def test_widths_that_heads_cannot_share_are_refused(config: Path) -> None:
+    with pytest.raises(ConfigError, match="2 heads cannot share a width of 9"):
+        load_probe(config, ["sweep.width=[8, 9]"])

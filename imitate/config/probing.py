@@ -77,6 +77,8 @@ class ContrastConfig(Section):
     """Another operation."""
     p: Modulus | None = None
     """Another modulus."""
+    width: PositiveInt | None = None
+    """Another width, and as many neurons for it."""
     train_fraction: Fraction | None = None
     """Another share to train on."""
     weight_decay: Decay | None = None
@@ -94,6 +96,8 @@ class SweepConfig(Section):
     """Operations."""
     p: list[Modulus] = []
     """Moduli."""
+    width: list[PositiveInt] = []
+    """Widths; neurons change with them."""
     train_fraction: list[Fraction] = []
     """Shares to train on."""
     weight_decay: list[Decay] = []
@@ -141,4 +145,13 @@ class GrokkingJob(Section):
         even = [str(p) for p in moduli if p % 2 == 0]
         if even:
             raise ValueError(f"`p` must be odd, got {', '.join(even)}; the paper has 113")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_share_all_widths(self) -> GrokkingJob:
+        widths = [one.width for one in self.contrasts.values() if one.width]
+        widths += self.sweep.width if self.sweep else []
+        wrong = [str(width) for width in widths if width % self.network.heads]
+        if wrong:
+            raise ValueError(f"{self.network.heads} heads cannot share a width of {wrong[0]}")
         return self

@@ -17,6 +17,7 @@ from reports.probes.tables import (
     order_section,
     phase_tables,
     runs_section,
+    saturation_section,
     scientific,
 )
 from reports.text import plural
@@ -40,6 +41,7 @@ def grokking_page(results: Entry) -> ProbePage:
     sections += [_inside_section(main)]
     sections += [_others_section(others)] if others else []
     sections += [_sweep_section(swept)] if swept else []
+    sections += [saturation_section(results)] if results.get("saturation") else []
     sections += [runs_section(results["runs"]), methods_section(results)]
     return ProbePage(
         kicker=f"{results['name']}: grokking",
@@ -333,25 +335,6 @@ def _by_group(runs: Sequence[Entry]) -> dict[str, list[Entry]]:
 
 
 def _sweep_section(runs: Sequence[Entry]) -> Section:
-    figures = []
-    planes: dict[tuple[str, int], list[Entry]] = {}
-    for run in runs:
-        planes.setdefault((run["run"]["operation"], run["run"]["p"]), []).append(run)
-    for place, ((operation, p), members) in enumerate(planes.items()):
-        figures.append(
-            Figure(
-                f"diagram-{place}",
-                f"{operation} mod {p}",
-                f"How runs of {operation} mod {p} ended, by share seen and weight decay: "
-                + "; ".join(f"{run['name']}: {run['phases']['outcome']}" for run in members),
-                draw_diagram(
-                    [_tile(one) for one in _middle_seeds(members)],
-                    x_title="Share of pairs trained on (%)",
-                    y_title="Weight decay",
-                    outcomes=TONES,
-                ),
-            )
-        )
     return Section(
         "sweep",
         "Where it groks, and where not",
@@ -359,26 +342,56 @@ def _sweep_section(runs: Sequence[Entry]) -> Section:
             "Each tile is a run, coloured by how it ended; the number is the epoch at which the "
             "fresh rows were first right. Of several seeds the middle one is shown.",
         ),
-        figures=tuple(figures),
+        figures=tuple(
+            _diagram(place, name, members, upright)
+            for place, (name, members, upright) in enumerate(_planes(runs))
+        ),
         short="Sweep",
     )
 
 
-def _middle_seeds(runs: Sequence[Entry]) -> list[Entry]:
+def _planes(runs: Sequence[Entry]) -> list[tuple[str, list[Entry], str]]:
+    """Return runs by what differs neither across nor upright: widths go up where they differ."""
+    has_widths = len({one["run"].get("width") for one in runs}) > 1
+    upright, other = ("width", "weight_decay") if has_widths else ("weight_decay", "width")
+    planes: dict[tuple[str, int, float], list[Entry]] = {}
+    for one in runs:
+        run = one["run"]
+        planes.setdefault((run["operation"], run["p"], run.get(other)), []).append(one)
+    return [(f"{key[0]} mod {key[1]}", members, upright) for key, members in planes.items()]
+
+
+def _diagram(place: int, name: str, members: Sequence[Entry], upright: str) -> Figure:
+    title = upright.replace("_", " ")
+    return Figure(
+        f"diagram-{place}",
+        name,
+        f"How runs of {name} ended, by share seen and {title}: "
+        + "; ".join(f"{run['name']}: {run['phases']['outcome']}" for run in members),
+        draw_diagram(
+            [_tile(one, upright) for one in _middle_seeds(members, upright)],
+            x_title="Share of pairs trained on (%)",
+            y_title=title.capitalize(),
+            outcomes=TONES,
+        ),
+    )
+
+
+def _middle_seeds(runs: Sequence[Entry], upright: str) -> list[Entry]:
     cells: dict[tuple[float, float], list[Entry]] = {}
     for run in runs:
         one = run["run"]
-        cells.setdefault((one["train_fraction"], one["weight_decay"]), []).append(run)
+        cells.setdefault((one["train_fraction"], one[upright]), []).append(run)
     return [
         sorted(each, key=lambda run: run["phases"]["generalised"] or math.inf)[(len(each) - 1) // 2]
         for each in cells.values()
     ]
 
 
-def _tile(run: Entry) -> Entry:
+def _tile(run: Entry, upright: str) -> Entry:
     return {
         "x": round(100 * run["run"]["train_fraction"], 6),
-        "y": run["run"]["weight_decay"],
+        "y": run["run"][upright],
         "outcome": run["phases"]["outcome"],
         "epoch": run["phases"]["generalised"],
     }

@@ -21,6 +21,7 @@ __all__ = [
     "order_section",
     "phase_tables",
     "runs_section",
+    "saturation_section",
     "scientific",
 ]
 
@@ -428,6 +429,64 @@ def runs_section(runs: Sequence[Entry]) -> Section:
         rows,
     )
     return Section("runs", "Every run", tables=(table,), short="Runs")
+
+
+def saturation_section(results: Entry) -> Section:
+    """Return where networks of each width begin to compute, against what they can store."""
+    told = results["saturation"]
+    loads = [one["data_bits"] / one["published_bits"] for one in told if one["data_bits"]]
+    shares = [one["share"] for one in told if one["share"]]
+    words = [
+        "Were it a lack of room that makes a network compute, the least bits of data that are "
+        "learned would be the same part of what it can store at every width, and near 1. Were it "
+        "the share of the table alone, that share would be the same at every width.",
+    ]
+    if loads:
+        words.append(
+            f"Over the {len(loads)} widths that learned at all, the part went from "
+            f"{number(min(loads), 3)} to {number(max(loads), 3)}, a factor of "
+            f"{_plain(max(loads) / min(loads))}, and the share from {percent(min(shares), 0)} to "
+            f"{percent(max(shares), 0)}, a factor of {_plain(max(shares) / min(shares))}."
+        )
+    rows = tuple(
+        (
+            Cell(f"{one['operation']} mod {one['p']}", f"width {one['width']}"),
+            Cell(count(one["n_parameters"])),
+            Cell(count(one["published_bits"])),
+            Cell(count(one["held_bits"])),
+            Cell(percent(one["share"], 0), f"not at {percent(one['failed'], 0)}"),
+            Cell(count(one["data_bits"])),
+            Cell(number(_over(one["data_bits"], one["published_bits"]), 3)),
+        )
+        for one in told
+    )
+    table = Table(
+        "Least data that are learned, and room",
+        (
+            "",
+            "Parameters",
+            "Bits at 3.64 a parameter",
+            "Bits held of tables without a rule, at most",
+            "Least share learned",
+            "Bits of data there",
+            "Part of the room",
+        ),
+        rows,
+        note="Learned: right on fresh rows, in every seed, at this share and all above. Held: of "
+        "answers drawn at random, trained as long and with the same weight decay; where it is "
+        "all of the table, the room is larger.",
+    )
+    return Section(
+        "saturation",
+        "Is it a lack of room?",
+        paragraphs=tuple(words),
+        tables=(table,),
+        short="Room",
+    )
+
+
+def _over(top: float | None, bottom: float) -> float | None:
+    return None if top is None else top / bottom
 
 
 def _epoch(value: int | None) -> str:

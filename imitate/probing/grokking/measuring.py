@@ -116,6 +116,7 @@ def _measure(
         "run": dataclasses.asdict(run),
         "n_pairs": len(table.pairs),
         "n_train": int(table.is_train.sum()),
+        "n_parameters": sum(tensor.numel() for tensor in final.values()),
         "frequencies": dataclasses.asdict(frequencies),
         "keys": list(keys),
         "keys_are_lent": bool(keys) and not own,

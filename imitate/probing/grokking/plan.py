@@ -15,7 +15,6 @@ __all__ = [
     "SWEEP",
     "GrokkingPlan",
     "GrokkingRun",
-    "network_shape",
     "plan_grokking",
     "share_programs",
 ]
@@ -29,6 +28,7 @@ class GrokkingRun:
 
     operation: str
     p: int
+    width: int
     train_fraction: float
     weight_decay: float
     seed: int
@@ -40,8 +40,13 @@ class GrokkingRun:
         """What it is called in messages and tables."""
         return (
             f"{self.operation} mod {self.p}, {100 * self.train_fraction:g} % seen, "
-            f"decay {self.weight_decay:g}, seed {self.seed}"
+            f"decay {self.weight_decay:g}, width {self.width}, seed {self.seed}"
         )
+
+    def shape(self, job: GrokkingJob) -> Shape:
+        """Return the sizes of its network, which has as many neurons for its width as the job's."""
+        n_neurons = max(1, round(job.network.neurons * self.width / job.network.width))
+        return Shape(self.p, self.width, job.network.heads, n_neurons)
 
     def table(self) -> Table:
         """Return what it learns."""
@@ -99,35 +104,32 @@ def plan_grokking(job: GrokkingJob) -> GrokkingPlan:
     groups = _list_runs(job)
     runs = [run for group in groups.values() for run in group]
     parts = share_programs(runs, job.train.side_by_side)
-    sizes = {run: 4 * network_shape(job, run.p).n_parameters for run in runs}
+    sizes = {run: 4 * run.shape(job).n_parameters for run in runs}
     return GrokkingPlan(
         groups=groups,
         parts=tuple(map(tuple, parts)),
-        n_parameters=network_shape(job, job.p).n_parameters,
+        n_parameters=groups[MAIN][0].shape(job).n_parameters,
         n_bytes=sum(size * (run.epochs // run.checkpoint_every + 2) for run, size in sizes.items()),
     )
 
 
 def share_programs(runs: Sequence[GrokkingRun], most: int) -> list[list[GrokkingRun]]:
     """Return the runs in parts that can be trained side by side: as many rows, as many epochs."""
-    alike: dict[tuple[int, int, int, int], list[GrokkingRun]] = {}
+    alike: dict[tuple[int, ...], list[GrokkingRun]] = {}
     for run in dict.fromkeys(runs):
         n_train = int(run.table().is_train.sum())
-        alike.setdefault((run.p, n_train, run.epochs, run.checkpoint_every), []).append(run)
+        key = (run.p, run.width, n_train, run.epochs, run.checkpoint_every)
+        alike.setdefault(key, []).append(run)
     return [
         part[first : first + most] for part in alike.values() for first in range(0, len(part), most)
     ]
-
-
-def network_shape(job: GrokkingJob, p: int) -> Shape:
-    """Return the sizes of a job's network at a modulus."""
-    return Shape(p, job.network.width, job.network.heads, job.network.neurons)
 
 
 def _run(job: GrokkingJob, **other: object) -> GrokkingRun:
     own = {
         "operation": job.operation,
         "p": job.p,
+        "width": job.network.width,
         "train_fraction": job.train_fraction,
         "weight_decay": job.weight_decay,
         "epochs": job.train.epochs,
@@ -149,15 +151,17 @@ def _sweep_runs(job: GrokkingJob) -> Iterator[GrokkingRun]:
     grid = itertools.product(
         sweep.operation or [job.operation],
         sweep.p or [job.p],
+        sweep.width or [job.network.width],
         sweep.train_fraction or [job.train_fraction],
         sweep.weight_decay or [job.weight_decay],
         sweep.seeds or job.seeds[:1],
     )
-    for operation, p, fraction, decay, seed in grid:
+    for operation, p, width, fraction, decay, seed in grid:
         yield _run(
             job,
             operation=operation,
             p=p,
+            width=width,
             train_fraction=fraction,
             weight_decay=decay,
             seed=seed,

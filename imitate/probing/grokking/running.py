@@ -19,6 +19,7 @@ from evals.probes.grokking.phases import Outcome, epoch_interval
 from imitate.config import GrokkingJob
 from imitate.probing.grokking.measuring import measure_run
 from imitate.probing.grokking.plan import MAIN, GrokkingPlan, GrokkingRun, share_programs
+from imitate.probing.grokking.saturation import find_saturation
 from imitate.probing.grokking.training import STAGE, run_key, train_part
 from imitate.probing.jsonable import plain
 from imitate.probing.members import find_members
@@ -68,6 +69,7 @@ def run_grokking(job: GrokkingJob, plan: GrokkingPlan, store: Store, bars: Bars)
             "headline": _headline(main),
             "inside": _inside(main),
             "phases": _phases_over_seeds(main),
+            "saturation": find_saturation(runs),
             "runs": runs,
         }
     )

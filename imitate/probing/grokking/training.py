@@ -35,7 +35,7 @@ from evals.probes.grokking.training import (
 )
 from imitate.config import GrokkingJob
 from imitate.hardware import detect_hardware
-from imitate.probing.grokking.plan import GrokkingRun, network_shape
+from imitate.probing.grokking.plan import GrokkingRun
 from imitate.store import Store, fingerprint, library_versions, source_hash
 
 __all__ = [
@@ -141,7 +141,7 @@ def _train(
     report(done, runs[0].epochs, "")
     snapshots = train_side_by_side(
         networks,
-        network_shape(job, runs[0].p),
+        runs[0].shape(job),
         _recipe(job, runs[0]),
         start=start,
         device=detect_hardware().device,
