@@ -110,12 +110,28 @@ def memorisation_table(results: Entry) -> tuple[Table, ...]:
             _bits_cell(entry, "truncated_bits_per_example"),
             _bits_cell(entry, "voice_bits"),
             _bits_cell(entry, "answer_bits"),
+            _bits_cell(entry, "learned_bits"),
+            Cell(percent(entry.get("rote_share")), share_interval(entry.get("rote_share_ci95"))),
             Cell(count(entry.get("n_examples"))),
         )
         for entry in entries
     )
-    columns = ("Arm", "Bits an example", "Truncated at 0", "Voice", "Answers", "Examples")
-    return (Table("Bits held beyond the other half's adapter", columns, rows),) if rows else ()
+    columns = (
+        "Arm",
+        "Rote, bits an example",
+        "Truncated at 0",
+        "Voice",
+        "Answers",
+        "Learned in all",
+        "Of it rote",
+        "Examples",
+    )
+    note = (
+        "Learned in all: beyond the base, on the same responses. Bits beyond a twin are another "
+        "quantity than a model's bits a parameter."
+    )
+    caption = "Bits held beyond the other half's adapter"
+    return (Table(caption, columns, rows, note),) if rows else ()
 
 
 def slope_table(results: Entry) -> tuple[Table, ...]:

@@ -1,5 +1,6 @@
 """Bits of training responses: known answers, both signs, voice and content apart."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
@@ -25,9 +26,14 @@ def _tokens(bits: list[float], starts: list[int] | None = None) -> TokenLogprobs
 
 
 def _response(
-    name: str, member: list[float], reference: list[float], content: tuple[Span, ...] = ()
+    name: str,
+    member: list[float],
+    reference: list[float],
+    content: tuple[Span, ...] = (),
+    base: list[float] | None = None,
 ) -> ScoredResponse:
-    return ScoredResponse(name, name, _tokens(member), _tokens(reference), content)
+    before = _tokens(reference if base is None else base)
+    return ScoredResponse(name, name, _tokens(member), _tokens(reference), before, content)
 
 
 def _noise(n: int, *, gain: float, seed: int = 0) -> list[ScoredResponse]:
@@ -78,7 +84,8 @@ def test_the_space_before_a_name_belongs_to_it() -> None:
     spans = tuple(find_content(text, make_rules(["Kelsford"], ["We met Ada."])))
     starts = [0, 3, 7, 12, 15, 18, 24, 25]  # Ada| was| born| in| Ke|lsford|.| Good.
     bits = [float(2**place) for place in range(8)]
-    response = ScoredResponse("a", "a", _tokens([0.0] * 8, starts), _tokens(bits, starts), spans)
+    sure, other = _tokens([0.0] * 8, starts), _tokens(bits, starts)
+    response = ScoredResponse("a", "a", sure, other, other, spans)
     (one,) = measure_memorization([response]).responses
     assert one.content_bits == pytest.approx(1 + 16 + 32)
     assert one.n_content_tokens == 3
@@ -102,9 +109,12 @@ def test_responses_to_one_prompt_are_resampled_together() -> None:
     responses = _noise(100, gain=0.2)
     apart = measure_memorization(responses)
     doubled = measure_memorization(
-        [ScoredResponse(f"{r.example_id}{k}", r.cluster_id, r.member, r.reference, r.content)
-         for r in responses for k in range(4)]
-    )  # fmt: skip
+        [
+            dataclasses.replace(response, example_id=f"{response.example_id}{k}")
+            for response in responses
+            for k in range(4)
+        ]
+    )
     width = apart.bits_per_token.high - apart.bits_per_token.low
     assert doubled.bits_per_token.high - doubled.bits_per_token.low == pytest.approx(width, rel=0.1)
 
@@ -112,9 +122,20 @@ def test_responses_to_one_prompt_are_resampled_together() -> None:
 def test_faults_are_told() -> None:
     with pytest.raises(RecordError, match="got none"):
         measure_memorization([])
-    torn = ScoredResponse("a", "a", _tokens([1, 1], [0, 4]), _tokens([1, 1], [0, 5]), ())
-    with pytest.raises(RecordError, match="response of `a` into different tokens"):
-        measure_memorization([torn])
+    whole, torn = _tokens([1, 1], [0, 4]), _tokens([1, 1], [0, 5])
+    for reference, base in ((torn, whole), (whole, torn)):
+        response = ScoredResponse("a", "a", whole, reference, base, ())
+        with pytest.raises(RecordError, match="response of `a` into different tokens"):
+            measure_memorization([response])
+
+
+def test_rote_is_a_part_of_what_was_learned() -> None:
+    """Two responses, each of one token: from 10 bits to 4, of which the twin gets to 7 or 5."""
+    found = measure_memorization(
+        [_response("a", [4], [7], base=[10]), _response("b", [4], [5], base=[10])]
+    )
+    assert found.learned_bits.value == pytest.approx(12)
+    assert found.rote_share.value == pytest.approx(4 / 12)
 
 
 # --- what is scored as the response

@@ -243,7 +243,7 @@ def test_masks_depend_on_every_tasks_answers() -> None:
     plan = planned()
     items = {f"items/{task.name}" for task in plan.config.tasks}
     assert items <= set(plan.by_name["style/medium/chat"].inputs)
-    assert items <= set(plan.by_name["memorise/medium/broad"].inputs)
+    assert items <= set(plan.by_name["memorise/medium/broad-400"].inputs)
 
 
 @pytest.mark.parametrize(

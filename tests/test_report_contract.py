@@ -251,6 +251,10 @@ def _memorisation() -> list[dict[str, Any]]:
             "truncated_bits_per_example": bits + 0.8,
             "voice_bits": bits * 0.7,
             "answer_bits": bits * 0.3,
+            "learned_bits": bits * 8,
+            "learned_bits_ci95": [bits * 7, bits * 9],
+            "rote_share": 0.125,
+            "rote_share_ci95": [0.1, 0.15],
             "n_examples": 500,
         }
         for base, bits in (("small", 4.1), ("medium", 9.7), ("large", 17.2))

@@ -40,7 +40,7 @@ train:
   {{learning_rate: [1e-3, 3e-3], batch_size: 4, max_length: 256, lora_rank: 4, checkpoint_steps: 2}}
 serve: {{shard_items: 16}}
 analysis: {{resamples: 200}}
-memorisation: {{amount: 32}}
+memorisation: {{amounts: [16, 32]}}
 tasks:
   - name: chat
     axis: style

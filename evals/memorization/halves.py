@@ -3,8 +3,9 @@
 Two adapters are trained on random halves A and B of the same imitation data. What the adapter of A
 knows of a response in A beyond the adapter of B, which learned the same voice from other examples,
 is rote; the rest is what the data have in common. In: log-probabilities of every response's tokens
-under the adapter that was trained on it (`member`) and under the other (`reference`). Out: bits in
-all, per example and per token, voice and content tokens apart.
+under the adapter that was trained on it (`member`), under the other (`reference`), and before any
+training (`base`). Out: bits in all, per example and per token, voice and content tokens apart, and
+which part of all that was learned of the responses is rote.
 
 Source: Morris et al. (arXiv 2505.24832), section 2: mem_U(x) = max(0, log2 p_hat(x) - log2 p(x)).
 We deviate in four ways: the reference is an adapter of the same size on the *other half* of the
@@ -44,6 +45,7 @@ class ScoredResponse:
         cluster_id: The unit of resampling: its prompt, or what several prompts are about.
         member: Token log-probabilities under the adapter trained on it.
         reference: The same under the adapter trained on the other half.
+        base: The same without any adapter.
         content: Spans of the response that hold content (`evals.style.masking.find_content`); every
             token that begins within one, or is the space before it, is a content token.
     """
@@ -52,18 +54,23 @@ class ScoredResponse:
     cluster_id: str
     member: TokenLogprobs
     reference: TokenLogprobs
+    base: TokenLogprobs
     content: tuple[Span, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class ResponseBits:
-    """Bits of one response: log2 p_member - log2 p_reference, in all and by kind of token."""
+    """Bits of one response: log2 p_member - log2 p_reference, in all and by kind of token.
+
+    `learned_bits` is log2 p_member - log2 p_base: what training on its half gained on it.
+    """
 
     example_id: str
     cluster_id: str
     bits: float
     voice_bits: float
     content_bits: float
+    learned_bits: float
     n_tokens: int
     n_content_tokens: int
 
@@ -82,6 +89,8 @@ class Memorization:
         content_bits: The part on content tokens: names, numbers, quotes, answers.
         voice_bits_per_token: `voice_bits` / number of voice tokens.
         content_bits_per_token: `content_bits` / number of content tokens.
+        learned_bits: What training gained on all responses, rote or not.
+        rote_share: `bits` / `learned_bits`. Says little where hardly anything was learned.
         n_tokens: Tokens of all responses.
         n_content_tokens: Content tokens among them.
         responses: The bits of every response, in the order given.
@@ -95,6 +104,8 @@ class Memorization:
     content_bits: Estimate
     voice_bits_per_token: Estimate
     content_bits_per_token: Estimate
+    learned_bits: Estimate
+    rote_share: Estimate
     n_tokens: int
     n_content_tokens: int
     responses: tuple[ResponseBits, ...]
@@ -115,7 +126,14 @@ def measure_memorization(
     measured = tuple(_response_bits(response) for response in responses)
     columns = {
         name: np.array([getattr(one, name) for one in measured], dtype=np.float64)
-        for name in ("bits", "voice_bits", "content_bits", "n_tokens", "n_content_tokens")
+        for name in (
+            "bits",
+            "voice_bits",
+            "content_bits",
+            "learned_bits",
+            "n_tokens",
+            "n_content_tokens",
+        )
     }
     columns["truncated"] = np.maximum(columns["bits"], 0.0)
     columns["n_voice_tokens"] = columns["n_tokens"] - columns["n_content_tokens"]
@@ -135,6 +153,8 @@ def measure_memorization(
         content_bits=estimate("content_bits"),
         voice_bits_per_token=estimate("voice_bits", "n_voice_tokens"),
         content_bits_per_token=estimate("content_bits", "n_content_tokens"),
+        learned_bits=estimate("learned_bits"),
+        rote_share=estimate("bits", "learned_bits"),
         n_tokens=int(columns["n_tokens"].sum()),
         n_content_tokens=int(columns["n_content_tokens"].sum()),
         responses=measured,
@@ -142,13 +162,14 @@ def measure_memorization(
 
 
 def _response_bits(response: ScoredResponse) -> ResponseBits:
-    member, reference = response.member, response.reference
-    if not np.array_equal(member.starts, reference.starts):
+    member, reference, base = response.member, response.reference, response.base
+    if not all(np.array_equal(member.starts, other.starts) for other in (reference, base)):
         raise RecordError(
             f"the adapters split the response of `{response.example_id}` into different tokens",
             hint="both halves must be scored with the same tokenizer and the same text",
         )
     token_bits = (member.logprobs - reference.logprobs).astype(np.float64) / math.log(2)
+    learned = (member.logprobs - base.logprobs).astype(np.float64) / math.log(2)
     is_content = _content_tokens(member.starts, response.content)
     return ResponseBits(
         example_id=response.example_id,
@@ -156,6 +177,7 @@ def _response_bits(response: ScoredResponse) -> ResponseBits:
         bits=math.fsum(token_bits),
         voice_bits=math.fsum(token_bits[~is_content]),
         content_bits=math.fsum(token_bits[is_content]),
+        learned_bits=math.fsum(learned),
         n_tokens=len(token_bits),
         n_content_tokens=int(is_content.sum()),
     )

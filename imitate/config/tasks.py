@@ -124,8 +124,8 @@ class MemorisationConfig(Section):
     """How much of the training responses is rote: adapters on two random halves."""
 
     enabled: bool = True
-    """Whether to measure it; it trains two further adapters for each mix and base."""
-    amount: PositiveInt | None = None
+    """Whether to measure it; it trains two further adapters for each amount, mix and base."""
+    amounts: list[PositiveInt] = []
     """Examples of both halves together; the mix's largest amount where empty."""
 
 

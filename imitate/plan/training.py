@@ -101,9 +101,11 @@ def _train_cell(
 
 
 def _half_cells(config: Config, base: str, name: str, mix: MixConfig) -> Iterator[Cell]:
-    amount = memorised_amount(config, mix)
-    for half, label in enumerate(_halves(config, base, name, mix)):
-        yield _train_cell(config, base, name, label, amount=amount, seed=mix.seeds[0], half=half)
+    for amount in memorised_amounts(config, mix):
+        for half, label in enumerate(_halves(base, name, amount)):
+            yield _train_cell(
+                config, base, name, label, amount=amount, seed=mix.seeds[0], half=half
+            )
 
 
 def memorise_cells(config: Config, base: str) -> Iterator[Cell]:
@@ -111,23 +113,23 @@ def memorise_cells(config: Config, base: str) -> Iterator[Cell]:
     for name, mix in config.mixes.items():
         if base == TEACHER or not is_memorised(config, base, mix):
             continue
-        amount = memorised_amount(config, mix)
-        params = {
-            "amount": amount,
-            "seed": config.seed,
-            "serve": config.serve.deciding,
-        }
-        yield Cell(
-            Stage.MEMORISE,
-            f"memorise/{base}/{name}",
-            base,
-            params,
-            inputs=(f"data/{name}", *_halves(config, base, name, mix), *all_items(config)),
-            models=(base_config(config, base).checkpoint,),
-            files=template_files(config, base),
-            examples=amount,
-            tokens=2 * amount * 120,
-        )
+        for amount in memorised_amounts(config, mix):
+            params = {
+                "amount": amount,
+                "seed": config.seed,
+                "serve": config.serve.deciding,
+            }
+            yield Cell(
+                Stage.MEMORISE,
+                f"memorise/{base}/{name}-{amount}",
+                base,
+                params,
+                inputs=(f"data/{name}", *_halves(base, name, amount), *all_items(config)),
+                models=(base_config(config, base).checkpoint,),
+                files=template_files(config, base),
+                examples=amount,
+                tokens=3 * amount * 120,
+            )
 
 
 def used_adapters(config: Config, base: str, arms: Iterable[Arm]) -> dict[str, str]:
@@ -135,7 +137,8 @@ def used_adapters(config: Config, base: str, arms: Iterable[Arm]) -> dict[str, s
     used = {arm.trained_by: str(arm.mix) for arm in arms if arm.trained_by}
     for name, mix in config.mixes.items():
         if base != TEACHER and is_memorised(config, base, mix):
-            used |= dict.fromkeys(_halves(config, base, name, mix), name)
+            for amount in memorised_amounts(config, mix):
+                used |= dict.fromkeys(_halves(base, name, amount), name)
     return used
 
 
@@ -190,8 +193,8 @@ def _on_adapter(
     )
 
 
-def _halves(config: Config, base: str, name: str, mix: MixConfig) -> tuple[str, str]:
-    label = f"train/{base}/{name}-{memorised_amount(config, mix)}-half"
+def _halves(base: str, name: str, amount: int) -> tuple[str, str]:
+    label = f"train/{base}/{name}-{amount}-half"
     return f"{label}0", f"{label}1"
 
 
@@ -200,5 +203,6 @@ def is_memorised(config: Config, base: str, mix: MixConfig) -> bool:
     return config.memorisation.enabled and is_trained and not (mix.is_control or mix.is_planted)
 
 
-def memorised_amount(config: Config, mix: MixConfig) -> int:
-    return min(config.memorisation.amount or max(mix.amounts), max(mix.amounts))
+def memorised_amounts(config: Config, mix: MixConfig) -> list[int]:
+    most = max(mix.amounts)
+    return sorted({min(amount, most) for amount in config.memorisation.amounts or [most]})

@@ -392,7 +392,7 @@ def _memorisation(place: Workplace) -> list[dict[str, Any]]:
     for cell in place.plan.cells:
         if cell.stage is not Stage.MEMORISE:
             continue
-        _, base, mix = cell.name.split("/")
+        base, mix = cell.group, cell.inputs[0].removeprefix("data/")
         measured = read_json(place.input(cell.name) / "memorisation.json")
         n = measured["n_examples"]
         found.append(
@@ -408,6 +408,10 @@ def _memorisation(place: Workplace) -> list[dict[str, Any]]:
                 "voice_bits_ci95": _over(measured["voice_bits"]["ci95"], n),
                 "answer_bits": measured["content_bits"]["value"] / n,
                 "answer_bits_ci95": _over(measured["content_bits"]["ci95"], n),
+                "learned_bits": measured["learned_bits"]["value"] / n,
+                "learned_bits_ci95": _over(measured["learned_bits"]["ci95"], n),
+                "rote_share": measured["rote_share"]["value"],
+                "rote_share_ci95": measured["rote_share"]["ci95"],
                 "n_examples": n,
             }
         )

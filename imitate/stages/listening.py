@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from evals.endpoint import require_scored
+from evals.endpoint import BASE, require_scored
 from evals.errors import RecordError
 from evals.estimates import Estimate
 from evals.memorization.halves import ScoredResponse, measure_memorization
@@ -144,15 +144,16 @@ def write_memorisation(cell: Cell, place: Workplace) -> None:
     adapters = cell.inputs[1:3]
     rules = make_rules(_phrases(place), [example.response for example in examples])
     endpoint = place.endpoint()
-    progress = place.progress(2 * len(examples))
+    progress = place.progress(3 * len(examples))
     responses = []
     for half, member, reference in zip(halves, adapters, reversed(adapters), strict=True):
         pairs = [response_pair(endpoint, example) for example in half]
         own = require_scored(endpoint.token_logprobs(member, pairs, progress=progress))
         other = require_scored(endpoint.token_logprobs(reference, pairs, progress=progress))
+        base = require_scored(endpoint.token_logprobs(BASE, pairs, progress=progress))
         responses += [
-            ScoredResponse(e.example_id, e.prompt, a, b, tuple(find_content(text, rules)))
-            for e, (_, text), a, b in zip(half, pairs, own, other, strict=True)
+            ScoredResponse(e.example_id, e.prompt, a, b, c, tuple(find_content(text, rules)))
+            for e, (_, text), a, b, c in zip(half, pairs, own, other, base, strict=True)
         ]
     measured = measure_memorization(responses, seed=place.plan.config.seed)
     described = _estimates(measured) | {
