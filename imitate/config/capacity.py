@@ -117,9 +117,9 @@ class CapacityTrainConfig(Section):
     check_every: PositiveInt = 100
     """Steps between checks of what is held."""
     window: PositiveInt = 10
-    """Checks over which memorised bits must rise."""
+    """Checks over which the bits held must rise."""
     least_rise: Positive = 0.01
-    """By which share of themselves, else the rate is cut or training stops."""
+    """By which share of what is held or left, else the rate is cut or training stops."""
     cuts: Annotated[int, Field(ge=0)] = 2
     """How often the rate is cut before training stops."""
     cut: Annotated[float, Field(gt=0, lt=1)] = 0.3

@@ -42,8 +42,9 @@ METHODS = (
     ),
     (
         "Converged",
-        "Stopped by a rule: held bits had risen by less than the least rise over the window, at "
-        "the first learning rate and after every cut of it.",
+        "Stopped by a rule: bits held had risen by less than the least rise over the window, as a "
+        "share of what is held or of what is left, whichever is less, at the first learning rate "
+        "and after every cut of it.",
     ),
     (
         "Memorised",

@@ -6,9 +6,12 @@ on the others' data nor on when they stop: the loss is the sum of theirs, its gr
 and each has a learning rate of its own.
 
 A network stops by a rule and not after a count of steps. At every check all its sequences are
-coded; where the memorised bits have risen by less than `least_rise` of themselves over the last
-`window` checks, the learning rate is cut, and after the last cut the network has converged. One
-that meets `max_steps` first has not, and says so.
+coded; where the bits held have risen by less than `least_rise` over the last `window` checks, as a
+share of what is held or of what is left, whichever is less, the learning rate is cut, and after the
+last cut the network has converged. One that meets `max_steps` first has not, and says so. (What is
+held of text is mostly known of its kind, so a share of that would hide how much is still learned.
+Where under a hundredth is left, a share of that hundredth counts: all is held, and the rest goes
+down for ever.)
 
 Source: Morris et al. (arXiv 2505.24832), section 3: GPT-2 from scratch, Adam, trained until
 saturation, 1e6 steps. Ours deviate in the rule, the cuts and the batch.
@@ -53,6 +56,10 @@ __all__ = [
 ]
 
 
+NEARLY_ALL = 0.01
+"""Share of the uniform prior's bits under which what is left is as good as nothing."""
+
+
 class Standing(enum.StrEnum):
     """Where a network stands."""
 
@@ -77,8 +84,8 @@ class Recipe:
         betas: Of Adam.
         epsilon: Of Adam.
         check_every: Steps between checks.
-        window: Checks over which the memorised bits have to rise.
-        least_rise: By which share of themselves.
+        window: Checks over which the bits held have to rise.
+        least_rise: By which share of what is held or left.
         cuts: How often the rate is cut before a network has converged.
         cut: Factor of a cut.
         max_steps: Steps after which a network stops unconverged.
@@ -333,8 +340,9 @@ def _is_flat(checks: Sequence[Check], network: Network, shape: Shape, recipe: Re
         return False
     n_sequences, length = network.tokens.shape
     prior = n_sequences * (length - 1) * math.log2(shape.vocabulary)
-    before, now = prior - recent[0].bits, prior - recent[-1].bits
-    return now - before < recipe.least_rise * max(now, 0.0)
+    left = recent[-1].bits
+    scale = max(min(prior - left, left), NEARLY_ALL * prior)
+    return recent[0].bits - left < recipe.least_rise * scale
 
 
 def batches(network: Network, recipe: Recipe) -> Iterator[Tensor]:
