@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from test_probing_capacity import SMALL as CAPACITY
 from test_probing_grokking import SMALL, run
 from test_report_browser import CHROMIUM, DRIVER, Browser, open_browser
 
@@ -51,4 +52,17 @@ def test_slider_goes_through_the_snapshots(browser: Browser, tmp_path: Path) -> 
     browser.open(tmp_path / "runs" / "small" / "report.html", width=390, is_dark=True)
     width = "return document.documentElement.scrollWidth"
     assert browser.run(width) <= 390
+    assert browser.complaints() == []
+
+
+def test_capacity_report_fits_a_phone_and_says_nothing_wrong(
+    browser: Browser, tmp_path: Path
+) -> None:
+    config = tmp_path / "small.yaml"
+    config.write_text(CAPACITY, encoding="utf-8")
+    run(config, tmp_path / "runs")
+    page = tmp_path / "runs" / "small" / "report.html"
+    browser.open(page, width=390, is_dark=True)
+    assert browser.run("return document.documentElement.scrollWidth") <= 390
+    assert browser.run("return document.querySelectorAll('figure svg').length") == 3
     assert browser.complaints() == []
