@@ -13,8 +13,8 @@ from typing import Any
 
 from evals.errors import DataError, RecordError
 from reports.offline import content_policy, read_script, read_style, script_json
-from reports.probes.capacity import capacity_page
-from reports.probes.grokking import grokking_page
+from reports.probes.capacity.contents import capacity_page
+from reports.probes.grokking.contents import grokking_page
 from reports.render import environment, write_figures
 
 __all__ = ["is_probe", "write_probe"]

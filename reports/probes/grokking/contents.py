@@ -1,4 +1,4 @@
-"""What the grokking probe found, as words and drawings; its tables are `reports.probes.tables`."""
+"""What the grokking probe found, as words and drawings; its tables are `tables`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from typing import Any
 
 from reports.numbers import count, number, percent
 from reports.page import Figure, ProbePage, Section
-from reports.probes.drawn import Band, Curve, draw_curves, draw_diagram, draw_heat, draw_spectra
-from reports.probes.tables import (
+from reports.probes.grokking.drawn import (
+    Band,
+    Curve,
+    draw_curves,
+    draw_diagram,
+    draw_heat,
+    draw_spectra,
+)
+from reports.probes.grokking.room import saturation_section
+from reports.probes.grokking.tables import (
     PHASES,
     TONES,
     checks_section,
@@ -17,7 +25,6 @@ from reports.probes.tables import (
     order_section,
     phase_tables,
     runs_section,
-    saturation_section,
     scientific,
 )
 from reports.text import plural

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reports.numbers import count, number, percent, ratio_interval
+from reports.numbers import count, number, ratio_interval
 from reports.page import Cell, Figure, ProbePage, Section, Table
-from reports.probes.held import Line, draw_held, draw_lines
+from reports.probes.capacity.drawn import Line, draw_held, draw_lines
+from reports.probes.capacity.tables import bits_table, recall_table, size_of, uniform_table
 from reports.probes.made import made_by
 from reports.text import plural
 from reports.theme import SERIES
@@ -18,8 +19,6 @@ Entry = dict[str, Any]
 
 PUBLISHED = {(1, 32): 4.23, (1, 128): 3.65, (2, 128): 3.99, (4, 256): 3.68, (8, 256): 3.96}
 """Layers and width to the paper's bits a parameter in float32, at 2,048 tokens and length 64."""
-
-TONES = {"converged": "green", "not converged": "orange", "diverged": "vermillion"}
 
 METHODS = (
     (
@@ -71,7 +70,8 @@ def capacity_page(results: Entry) -> ProbePage:
     uniform = [one for one in results["runs"] if one["run"]["kind"] == "uniform"]
     texts = [one for one in results["runs"] if one["run"]["kind"] == "text"]
     sections = [_capacity_section(results)] if any(s["charged"] for s in results["sizes"]) else []
-    sections += [_uniform_section(uniform)]
+    tables = (uniform_table(uniform),)
+    sections += [Section("uniform", "Uniform sequences", tables=tables, short="Uniform")]
     sections += [_text_section(results, texts)] if texts else []
     sections += [_learning_section(results), _methods_section(results)]
     return ProbePage(
@@ -107,7 +107,7 @@ def _first_figures(
         "stay at the capacity.",
         draw_held(
             [
-                Line(_size_name(one), f"{key}", *points)
+                Line(size_of(one), f"{key}", *points)
                 for key, one, points in _curves(uniform, "held", "charged")
             ],
             series=series,
@@ -125,7 +125,7 @@ def _first_figures(
         + ", ".join(count(one) for one in expected),
         draw_lines(
             [
-                Line(_size_name(one), f"{key}", *points)
+                Line(size_of(one), f"{key}", *points)
                 for key, one, points in _curves(texts, "text", "test_loss", "n_sequences")
             ],
             series=series,
@@ -170,7 +170,7 @@ def _capacity_section(results: Entry) -> Section:
         paper = PUBLISHED.get((size["layers"], size["width"])) if is_published else None
         rows.append(
             (
-                Cell(f"{size['layers']} x {size['width']}"),
+                Cell(size_of(size)),
                 Cell(count(size["n_parameters"])),
                 Cell(count(size["charged"]["bits"]["value"])),
                 Cell(number(charged["value"]), _reach(charged)),
@@ -230,68 +230,12 @@ def _reach(estimate: Entry) -> str:
     return ratio_interval((estimate["low"], estimate["high"]))
 
 
-def _uniform_section(uniform: Sequence[Entry]) -> Section:
-    rows = tuple(
-        (
-            Cell(_size_name(one), f"seed {one['run']['seed']}"),
-            Cell(count(one["run"]["n_sequences"]), f"of {one['run']['length']} tokens"),
-            Cell(count(one["held"]["data_bits"])),
-            Cell(
-                count(one["held"]["charged"]),
-                f"{percent(one['held']['charged'] / one['held']['ceiling']['charged'])} of "
-                f"{count(one['held']['ceiling']['charged'])}",
-            ),
-            Cell(
-                count(one["held"]["uncharged"]),
-                f"{percent(one['held']['uncharged'] / one['held']['ceiling']['uncharged'])} of "
-                f"{count(one['held']['ceiling']['uncharged'])}",
-            ),
-            Cell(number(one["held"]["charged"] / one["n_parameters"])),
-            *_end(one),
-        )
-        for one in uniform
-    )
-    table = Table(
-        "Every network on uniform tokens",
-        (
-            "Layers x width",
-            "Sequences",
-            "Bits of data",
-            "Held, first token charged",
-            "Uncharged",
-            "Bits a parameter",
-            "Ended",
-            "Steps",
-            "Rise over the last tenth",
-        ),
-        rows,
-        note="Below the bits held: their share of the ceiling, which is the most that can be.",
-    )
-    return Section("uniform", "Uniform sequences", tables=(table,), short="Uniform")
-
-
-def _size_name(one: Entry) -> str:
-    return f"{one['run']['layers']} x {one['run']['width']}"
-
-
-def _end(one: Entry) -> tuple[Cell, Cell, Cell]:
-    steps, bits = one["checks"]["step"], one["checks"]["bits"]
-    before = next(b for s, b in zip(steps, bits, strict=True) if s >= 0.9 * steps[-1])
-    gained = bits[0] - bits[-1]
-    rise = (before - bits[-1]) / gained if gained > 0 else None
-    return (
-        Cell("", badge=one["standing"], tone=TONES[one["standing"]]),
-        Cell(count(steps[-1])),
-        Cell(percent(rise, 2)),
-    )
-
-
 def _text_section(results: Entry, texts: Sequence[Entry]) -> Section:
     return Section(
         "text",
         "Text: memorised and generalised",
         paragraphs=(_descent_told(results),),
-        tables=(_bits_table(texts), _recall_table(texts)),
+        tables=(bits_table(texts), recall_table(texts)),
         notes=(
             f"{count(results['text']['n_duplicates'])} sequences were there already and "
             f"{count(results['text']['n_short'])} documents were too short: both left out.",
@@ -306,7 +250,7 @@ def _descent_told(results: Entry) -> str:
         if "descent" not in size:
             continue
         found = size["descent"]
-        name = f"{size['layers']} x {size['width']}"
+        name = size_of(size)
         if found["peak"] is None:
             told.append(f"{name}: the test loss has no peak inside the sizes tried.")
         else:
@@ -318,84 +262,12 @@ def _descent_told(results: Entry) -> str:
     return " ".join(told)
 
 
-def _bits_table(texts: Sequence[Entry]) -> Table:
-    rows = tuple(
-        (
-            Cell(_size_name(one), f"seed {one['run']['seed']}"),
-            Cell(count(one["run"]["n_sequences"])),
-            Cell(count(one["text"]["data_bits"])),
-            Cell(
-                count(one["text"]["untruncated"]), f"{count(one['text']['unintended'])} truncated"
-            ),
-            Cell(count(one["text"]["generalized"])),
-            Cell(number(one["text"]["train_loss"], 3)),
-            Cell(number(one["text"]["test_loss"], 3)),
-            Cell(number(one["text"]["reference_loss"], 3)),
-            *_end(one)[:2],
-        )
-        for one in texts
-    )
-    return Table(
-        "Bits of text",
-        (
-            "Layers x width",
-            "Sequences",
-            "Bits under the reference",
-            "Memorised",
-            "Generalised",
-            "Train loss",
-            "Test loss",
-            "Reference's test loss",
-            "Ended",
-            "Steps",
-        ),
-        rows,
-        note="Losses in bits a token. Memorised is the sum over sequences; below it the sum that "
-        "counts no sequence below 0.",
-    )
-
-
-def _recall_table(texts: Sequence[Entry]) -> Table:
-    prefixes = list(texts[0]["text"]["extracted"])
-    rows = tuple(
-        (
-            Cell(_size_name(one), f"seed {one['run']['seed']}"),
-            Cell(count(one["run"]["n_sequences"])),
-            *(
-                Cell(
-                    percent(one["text"]["extracted"][given]),
-                    f"others {percent(one['text']['completed'][given])}",
-                )
-                for given in prefixes
-            ),
-            Cell(number(one["text"]["membership"]["auc"], 3)),
-            Cell(number(one["text"]["membership"]["f1"], 3)),
-            Cell(number(one["text"]["law_f1"], 3)),
-        )
-        for one in texts
-    )
-    return Table(
-        "Said by heart, and told from others",
-        (
-            "Layers x width",
-            "Sequences",
-            *(f"Completed after {given} tokens" for given in prefixes),
-            "Membership AUC",
-            "F1",
-            "F1 by the law",
-        ),
-        rows,
-        note="Completed: greedy decoding gives the whole rest. Of others, which were not trained "
-        "on, it can only be guessed.",
-    )
-
-
 def _learning_section(results: Entry) -> Section:
     series = _series(results)
     lines = [
         Line(
-            _size_name(one),
-            _size_name(one) + str(one["run"]),
+            size_of(one),
+            size_of(one) + str(one["run"]),
             one["checks"]["step"],
             [one["checks"]["bits"][0] - bits for bits in one["checks"]["bits"]],
         )
@@ -423,5 +295,5 @@ def _methods_section(results: Entry) -> Section:
 
 
 def _series(results: Entry) -> dict[str, str]:
-    names = [f"{size['layers']} x {size['width']}" for size in results["sizes"]]
+    names = [size_of(size) for size in results["sizes"]]
     return {name: SERIES[place % len(SERIES)] for place, name in enumerate(names)}

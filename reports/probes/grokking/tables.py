@@ -20,8 +20,8 @@ __all__ = [
     "methods_section",
     "order_section",
     "phase_tables",
+    "plain_number",
     "runs_section",
-    "saturation_section",
     "scientific",
 ]
 
@@ -269,8 +269,8 @@ def _change_table(runs: Sequence[Entry]) -> Table:
         tuple(
             (
                 _seed(run),
-                Cell(f"{_plain(run['order']['excluded_ratio'])} times"),
-                Cell(f"{_plain(run['order']['weights_ratio'])} times"),
+                Cell(f"{plain_number(run['order']['excluded_ratio'])} times"),
+                Cell(f"{plain_number(run['order']['weights_ratio'])} times"),
                 Cell(number(run["order"]["gini_early"], 3)),
                 Cell(number(run["order"]["gini_late"], 3)),
                 Cell(_yes(run["order"]["excluded_rose"])),
@@ -345,7 +345,7 @@ def checks_section(main: Sequence[Entry], results: Entry) -> Section:
 
 
 def _check_row(check: Check, runs: Sequence[Entry]) -> tuple[Cell, ...]:
-    told = scientific if check.is_small else _plain
+    told = scientific if check.is_small else plain_number
     values = [value for run in runs if (value := check.ours(run)) is not None]
     if not values:
         return Cell(check.name, check.detail), Cell(told(check.paper)), Cell("–"), Cell("–")
@@ -355,7 +355,7 @@ def _check_row(check: Check, runs: Sequence[Entry]) -> tuple[Cell, ...]:
         Cell(check.name, check.detail),
         Cell(told(check.paper)),
         Cell(told(middle), spread),
-        Cell(_plain(middle / check.paper)),
+        Cell(plain_number(middle / check.paper)),
     )
 
 
@@ -384,13 +384,14 @@ def scientific(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0 or 0.01 <= abs(value) < 10_000:
-        return _plain(value)
+        return plain_number(value)
     digits, _, power = f"{value:.2e}".partition("e")
     raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{digits} × 10{raised}"
 
 
-def _plain(value: float | None) -> str:
+def plain_number(value: float | None) -> str:
+    """Return three significant digits, or a whole number from 1,000 on."""
     return "–" if value is None else f"{value:,.3g}" if abs(value) < 1000 else count(value)
 
 
@@ -429,64 +430,6 @@ def runs_section(runs: Sequence[Entry]) -> Section:
         rows,
     )
     return Section("runs", "Every run", tables=(table,), short="Runs")
-
-
-def saturation_section(results: Entry) -> Section:
-    """Return where networks of each width begin to compute, against what they can store."""
-    told = results["saturation"]
-    loads = [one["data_bits"] / one["published_bits"] for one in told if one["data_bits"]]
-    shares = [one["share"] for one in told if one["share"]]
-    words = [
-        "Were it a lack of room that makes a network compute, the least bits of data that are "
-        "learned would be the same part of what it can store at every width, and near 1. Were it "
-        "the share of the table alone, that share would be the same at every width.",
-    ]
-    if loads:
-        words.append(
-            f"Over the {len(loads)} widths that learned at all, the part went from "
-            f"{number(min(loads), 3)} to {number(max(loads), 3)}, a factor of "
-            f"{_plain(max(loads) / min(loads))}, and the share from {percent(min(shares), 0)} to "
-            f"{percent(max(shares), 0)}, a factor of {_plain(max(shares) / min(shares))}."
-        )
-    rows = tuple(
-        (
-            Cell(f"{one['operation']} mod {one['p']}", f"width {one['width']}"),
-            Cell(count(one["n_parameters"])),
-            Cell(count(one["published_bits"])),
-            Cell(count(one["held_bits"])),
-            Cell(percent(one["share"], 0), f"not at {percent(one['failed'], 0)}"),
-            Cell(count(one["data_bits"])),
-            Cell(number(_over(one["data_bits"], one["published_bits"]), 3)),
-        )
-        for one in told
-    )
-    table = Table(
-        "Least data that are learned, and room",
-        (
-            "",
-            "Parameters",
-            "Bits at 3.64 a parameter",
-            "Bits held of tables without a rule, at most",
-            "Least share learned",
-            "Bits of data there",
-            "Part of the room",
-        ),
-        rows,
-        note="Learned: right on fresh rows, in every seed, at this share and all above. Held: of "
-        "answers drawn at random, trained as long and with the same weight decay; where it is "
-        "all of the table, the room is larger.",
-    )
-    return Section(
-        "saturation",
-        "Is it a lack of room?",
-        paragraphs=tuple(words),
-        tables=(table,),
-        short="Room",
-    )
-
-
-def _over(top: float | None, bottom: float) -> float | None:
-    return None if top is None else top / bottom
 
 
 def _epoch(value: int | None) -> str:
