@@ -26,6 +26,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from evals.probes.capacity.network import draw_weights, split_weights
 from evals.probes.capacity.sequences import draw_sequences
 from evals.probes.capacity.shape import Shape
+from evals.probes.capacity.stopping import Patience
 from evals.probes.capacity.training import Network, Recipe, batches, train_side_by_side
 
 TOLERANCE = 1e-3
@@ -70,7 +71,9 @@ def _plain_bits(network: Network, shape: Shape, recipe: Recipe) -> float:
     adam = torch.optim.Adam(
         model.parameters(), recipe.learning_rate, recipe.betas, recipe.epsilon, fused=True
     )
-    for step, tokens in zip(range(recipe.max_steps), batches(network, recipe), strict=False):
+    for step, tokens in zip(
+        range(recipe.patience.max_steps), batches(network, recipe), strict=False
+    ):
         for group in adam.param_groups:
             group["lr"] = recipe.learning_rate * min((step + 1) / recipe.warmup, 1.0)
         adam.zero_grad()
@@ -129,7 +132,16 @@ def _ratio(seconds: dict[str, list[float]], other: str) -> float:
 
 
 def _recipe(options: argparse.Namespace, steps: int) -> Recipe:
-    return Recipe(batch=options.batch, warmup=5, check_every=steps, max_steps=steps)
+    return Recipe(
+        learning_rate=1e-2,
+        cut=0.3,
+        batch=options.batch,
+        warmup=5,
+        betas=(0.9, 0.99),
+        epsilon=1e-8,
+        check_every=steps,
+        patience=Patience(window=10, least_rise=0.01, cuts=2, max_steps=steps),
+    )
 
 
 def _time(work: Callable[[], object]) -> float:

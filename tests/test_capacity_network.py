@@ -22,10 +22,10 @@ from evals.probes.capacity.network import (
 from evals.probes.capacity.readout import LOGITS_AT_ONCE, mean_cross_entropy
 from evals.probes.capacity.sequences import draw_sequences, find_ceiling
 from evals.probes.capacity.shape import Shape
+from evals.probes.capacity.stopping import Check, Lane, Patience, Standing, add_check
 from evals.probes.capacity.training import (
     Network,
     Recipe,
-    Standing,
     State,
     code_sequences,
     train_side_by_side,
@@ -150,7 +150,21 @@ def test_a_width_that_heads_cannot_share_is_refused() -> None:
 # --- training -------------------------------------------------------------------------------------
 
 TINY = Shape(layers=1, width=16, vocabulary=16, positions=8)
-FAST = Recipe(batch=16, warmup=10, check_every=20, window=3, max_steps=200)
+FAST = Recipe(
+    learning_rate=1e-2,
+    cut=0.3,
+    batch=16,
+    warmup=10,
+    betas=(0.9, 0.99),
+    epsilon=1e-8,
+    check_every=20,
+    patience=Patience(window=3, least_rise=0.01, cuts=2, max_steps=200),
+)
+
+
+def given(**patience: float) -> Recipe:
+    """Return the recipe with another patience."""
+    return dataclasses.replace(FAST, patience=dataclasses.replace(FAST.patience, **patience))  # type: ignore[arg-type]
 
 
 def networks(*counts: int) -> list[Network]:
@@ -167,7 +181,7 @@ def last(trained: list[Network], recipe: Recipe, start: State | None = None) -> 
 
 
 def test_a_network_large_enough_holds_all_that_it_can() -> None:
-    recipe = dataclasses.replace(FAST, check_every=50, window=4, max_steps=3000)
+    recipe = dataclasses.replace(given(window=4, max_steps=3000), check_every=50)
     (network,) = networks(24)
     state = last([network], recipe)
     (lane,) = state.lanes
@@ -190,7 +204,7 @@ def test_a_check_says_what_the_weights_hold() -> None:
 def test_side_by_side_learns_what_each_learns_alone() -> None:
     """Whether others have fewer sequences, more, or stopped already."""
     trained = networks(6, 30, 90)
-    recipe = dataclasses.replace(FAST, max_steps=300, least_rise=0.3, window=2, cuts=1)
+    recipe = given(max_steps=300, least_rise=0.3, window=2, cuts=1)
     together = last(trained, recipe)
     stopped = {lane.checks[-1].step for lane in together.lanes}
     assert len(stopped) > 1
@@ -213,16 +227,47 @@ def test_going_on_from_any_check_ends_in_the_same_bits() -> None:
         assert again.lanes == states[-1].lanes
 
 
+def lane_of(bits: list[float], patience: Patience, prior: float = 1000.0) -> Lane:
+    """Return where a network stands after these checks, or as many as it got."""
+    lane = Lane((Check(0, prior, 0),))
+    for place, one in enumerate(bits, 1):
+        if lane.standing is Standing.GOING:
+            lane = add_check(lane, Check(place, one, lane.cuts), prior, patience)
+    return lane
+
+
+WAIT = Patience(window=2, least_rise=0.1, cuts=1, max_steps=100)
+
+
 def test_the_rate_is_cut_and_then_training_stops_when_bits_rise_no_more() -> None:
-    """No rise is ever enough here: two cuts after three checks each, and then the end."""
-    recipe = dataclasses.replace(FAST, least_rise=100.0, cuts=2)
-    (lane,) = last(networks(10), recipe).lanes
+    lane = lane_of([500, 480, 470, 465, 463, 462, 461], WAIT)
+    assert [check.cuts for check in lane.checks] == [0, 0, 0, 1, 1, 1]
     assert lane.standing is Standing.CONVERGED
-    assert [check.cuts for check in lane.checks] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 2]
+
+
+def test_a_rise_is_measured_on_what_is_left_where_that_is_less() -> None:
+    """From 60 to 50 of 1,000 is a rise of one in a hundred of what is held, a fifth of the rest."""
+    assert lane_of([100, 80, 60, 50], WAIT).cuts == 0
+    assert lane_of([100, 52, 51, 50], WAIT).cuts == 1
+
+
+def test_what_is_left_of_hardly_anything_does_not_go_on_for_ever() -> None:
+    lane = lane_of([1.0 / 2**n for n in range(20)], WAIT)
+    assert lane.standing is Standing.CONVERGED
+
+
+def test_who_has_not_begun_to_learn_has_not_converged() -> None:
+    lane = lane_of([1000.0] * 99 + [995.0], WAIT)
+    assert (lane.cuts, lane.standing) == (0, Standing.UNFINISHED)
+
+
+def test_who_gets_worse_again_has_not_converged() -> None:
+    lane = lane_of([300, 250, 250, 250, 300, 350, 400, 450], WAIT)
+    assert (lane.cuts, lane.standing) == (1, Standing.GOING)
 
 
 def test_who_still_rises_at_the_last_step_has_not_converged() -> None:
-    recipe = dataclasses.replace(FAST, least_rise=1e-9, max_steps=50)
+    recipe = given(least_rise=1e-9, max_steps=50)
     (lane,) = last(networks(30), recipe).lanes
     assert lane.standing is Standing.UNFINISHED
     assert lane.checks[-1].step == 50

@@ -128,8 +128,18 @@ def test_what_the_reference_codes_shorter_counts_as_nothing_and_stands_untruncat
     found = memorized([10.0, 30.0], [20.0, 20.0], [40.0, 40.0])
     assert found.unintended.tolist() == [10.0, 0.0]
     assert found.untruncated.tolist() == [10.0, -10.0]
-    assert found.total.tolist() == [30.0, 20.0]
-    assert found.generalized.tolist() == [20.0, 20.0]
+    assert found.total.tolist() == [30.0, 10.0]
+    assert found.generalized.tolist() == [20.0, 10.0]  # what both know
+
+
+def test_who_knows_no_more_than_before_training_generalises_nothing() -> None:
+    found = memorized([40.0], [20.0], [40.0])
+    assert (found.unintended[0], found.total[0], found.generalized[0]) == (0, 0, 0)
+
+
+def test_tokens_that_are_no_likelier_than_others_are_not_said_by_heart(tokens: Tensor) -> None:
+    coded = code_tokens(torch.zeros(N, S - 1, V), tokens)
+    assert extraction_rates(coded, [1, S - 1]) == {1: 0.0, S - 1: 0.0}
 
 
 def test_memorised_bits_are_never_negative() -> None:
@@ -194,7 +204,14 @@ def test_the_law_gives_the_published_predictions(
 
 def test_the_law_ends_at_a_blind_guess() -> None:
     assert predict_membership(1e12, 1e6) == pytest.approx(0.5)
-    assert predict_membership(0, 1e6) == pytest.approx(0.5 * (1 + 1.34 / (1 + math.exp(-1.117))))
+    assert predict_membership(0, 1e6) == 1.0  # 1.005 by the formula
+
+
+def test_membership_does_not_hang_on_how_many_there_are_of_either() -> None:
+    rng = np.random.default_rng(2)
+    many, few = rng.normal(0, 1, 20_000), rng.normal(1, 1, 500)
+    f1 = 0.5 * (1 + math.erf(0.5 / math.sqrt(2)))
+    assert infer_membership(many, few).f1 == pytest.approx(f1, abs=0.04)
 
 
 def test_members_that_are_surely_shorter_are_all_found() -> None:

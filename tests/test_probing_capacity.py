@@ -70,7 +70,7 @@ def test_run_writes_results_and_report(
     assert size["n_parameters"] == 256 * 8 + 12 * 8 + 12 * 64 + 13 * 8 + 16
     held = [one["held"]["charged"] for one in found["runs"][:4]]
     most = [max(held[0], held[2]), max(held[1], held[3])]
-    assert size["charged"]["bits"]["value"] == pytest.approx(sum(most) / 2)
+    assert size["capacity"]["bits"]["value"] == pytest.approx(sum(most) / 2)
     page = (runs / "small" / "report.html").read_text("utf-8")
     assert "Content-Security-Policy" in page
     words = (runs / "small" / "report.md").read_text("utf-8")
@@ -157,7 +157,7 @@ def test_lengths_are_told_without_a_capacity(config: Path, tmp_path: Path) -> No
     found = results(runs)
     assert found["headline"].startswith("Networks held ")
     assert "of what can be held" in found["headline"]
-    assert found["sizes"][0]["charged"] is None
+    assert found["sizes"][0]["capacity"] is None
     assert {one["run"]["length"] for one in found["runs"]} == {4, 8}
 
 
@@ -189,6 +189,34 @@ def test_documents_of_a_file_are_cut_short_and_doubled_ones_dropped(
     more = ("--set", f"text.source={path}", "--set", "length=20", "--set", "train.max_steps=20")
     assert run(config, runs, *more) == 0
     assert results(runs)["text"] == {"n_duplicates": 1, "n_short": 1}
+
+
+def test_pieces_of_a_file_are_shuffled(config: Path, tmp_path: Path) -> None:
+    """What is near in a file is alike: else the first pieces would all be for testing."""
+    from imitate.config import CapacityJob
+    from imitate.probing.capacity.texts import read_text
+
+    path = tmp_path / "text.txt"
+    path.write_text("".join(f"{n:06}......" for n in range(1000)), encoding="utf-8")
+    job = load_probe(config, [f"text.source={path}"])
+    assert isinstance(job, CapacityJob)
+    text = read_text(job)
+    assert text is not None
+    places = [int(bytes(row.tolist())[:6]) for row in text.test]
+    assert min(places) < 300
+    assert max(places) > 700
+    assert read_text(job) is not text
+    assert torch.equal(read_text(job).test, text.test)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("line", ['{"text": null}', '{"other": "x"}', "no json"])
+def test_line_without_text_is_told(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    path = tmp_path / "text.jsonl"
+    path.write_text('{"text": "a line that has two"}\n' + line, encoding="utf-8")
+    assert run(config, tmp_path / "runs", "--set", f"text.source={path}") == 2
+    assert f"{path}:2 has no `text`" in capsys.readouterr().err
 
 
 def test_oracle_is_asked_where_its_tokens_are_the_text_s(config: Path, tmp_path: Path) -> None:
@@ -257,6 +285,9 @@ def test_text_that_does_not_fit_is_refused_before_anything_is_trained(
         ("text.n_sequences=[]", "`text.n_sequences`"),
         ("text.prefixes=[12]", "`text.prefixes` must be below `length` (12), got 12"),
         ("sizes=[{layers: 1, width: 48}]", "heads of 32 cannot share a width of 48"),
+        ("sizes=[{layers: 1, width: 8}, {layers: 1, width: 8}]", "`sizes` has (1, 8) twice"),
+        ("seeds=[1, 2, 1]", "`seeds` has 1 twice"),
+        ("text.n_sequences=[1]", "must be at least 2, got 1"),
         ("text.reference={kind: other}", "`text.reference.kind` must be one of"),
         ("train.step=5", "unknown key `train.step`"),
     ],

@@ -10,8 +10,8 @@ that never predicts it, or nothing, as the published values have it.
 Source: Morris et al. (arXiv 2505.24832), section 2. With code lengths H in bits,
 mem_U(x) = H(x | reference) - H(x | reference, model), where the last is the shorter of the two
 codes: hence never negative. A sum of such maxima is above 0 for noise alone; the untruncated sum
-stands beside it. Total memorisation has the prior, before any training, as its reference; what is
-total and not unintended is generalisation.
+stands beside it. Total memorisation has the prior, before any training, in the reference's place;
+what is total and not unintended is generalisation: what model and reference both know.
 
 Glossary: B sequences in a batch; N sequences; S tokens of each; V vocabulary.
 """
@@ -50,7 +50,7 @@ class CodedTokens:
 
     Attributes:
         bits: (N, S - 1) code length of every token given those before it, float64.
-        is_first_choice: (N, S - 1) whether no other token was likelier.
+        is_first_choice: (N, S - 1) whether every other token was less likely.
     """
 
     bits: FloatArray
@@ -82,7 +82,7 @@ def code_tokens(logits: Tensor, tokens: Tensor) -> CodedTokens:
     if bool(nats.isnan().any()):
         raise RecordError("the model gives logits that are no numbers")
     own = predicting.gather(2, wanted.unsqueeze(2))
-    is_first_choice = predicting.amax(dim=2, keepdim=True) <= own
+    is_first_choice = (predicting >= own).sum(dim=2, keepdim=True) == 1
     return CodedTokens(
         bits=(nats / math.log(2)).view_as(wanted).cpu().numpy(),
         is_first_choice=is_first_choice.squeeze(2).cpu().numpy(),
@@ -144,11 +144,10 @@ def memorized(
         raise RecordError(
             f"code lengths of {model.shape}, {reference.shape} and {prior.shape} sequences"
         )
-    best = np.minimum(model, reference)
     return Memorized(
-        unintended=reference - best,
+        unintended=np.maximum(reference - model, 0.0),
         untruncated=reference - model,
-        total=np.maximum(prior - best, 0.0),
+        total=np.maximum(prior - model, 0.0),
     )
 
 
@@ -161,7 +160,7 @@ def extraction_rates(coded: CodedTokens, prefixes: Sequence[int]) -> dict[int, f
     """Return the share of sequences that greedy decoding completes exactly, by tokens given.
 
     Greedy decoding reproduces a rest if and only if each of its tokens is the first choice after
-    those before it, so no decoding is needed. Ties count for the sequence.
+    those before it, so no decoding is needed. Ties count against the sequence.
     """
     places = np.arange(coded.is_first_choice.shape[1]) + 1
     last_wrong = np.where(coded.is_first_choice, 0, places).max(axis=1)

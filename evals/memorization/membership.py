@@ -2,11 +2,11 @@
 
 In: code lengths of sequences that a model was trained on and of others like them. Out: F1 and AUC.
 
-Source: Morris et al. (arXiv 2505.24832), section 5. The F1 of the law
-(`evals.memorization.law`) falls to 1/2, which is what a
-blind guess has when the F1 of both answers are averaged; the F1 of the members alone would never
-fall under 2/3. So ours is that average (macro F1). Its threshold is chosen on one half of the
-sequences and used on the other, both ways round.
+Source: Morris et al. (arXiv 2505.24832), section 5. The F1 of the law (`evals.memorization.law`)
+falls to 1/2, which is what a blind guess has when the F1 of both answers are averaged; that of the
+members alone would never fall under 2/3. So ours is the average (macro F1), of as many of either
+side, as it would move with their numbers. Its threshold is chosen on one half of the sequences and
+used on the other, both ways round.
 
 Glossary: N members; M others.
 """
@@ -31,7 +31,7 @@ class Membership:
     """How well members are told from others by their loss.
 
     Attributes:
-        f1: Mean of the F1 of both answers, thresholds from the other half.
+        f1: Mean of the F1 of both answers, of as many of either, thresholds from the other half.
         auc: Chance that a member has the smaller loss than one of the others; ties count half.
         n_members: Sequences trained on.
         n_others: Sequences not trained on.
@@ -55,7 +55,8 @@ def infer_membership(member_bits: ArrayLike, other_bits: ArrayLike, *, seed: int
             f"membership needs 2 sequences of each side, got {len(members)} and {len(others)}"
         )
     rng = np.random.default_rng(seed)
-    halves = [np.array_split(rng.permutation(side), 2) for side in (members, others)]
+    most = min(len(members), len(others))
+    halves = [np.array_split(rng.permutation(side)[:most], 2) for side in (members, others)]
     scores = [
         _f1_at(_best_threshold(*(side[1 - place] for side in halves)), *(s[place] for s in halves))
         for place in (0, 1)

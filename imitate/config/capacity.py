@@ -20,7 +20,6 @@ __all__ = [
 ]
 
 Positive = Annotated[float, Field(gt=0)]
-Counts = Annotated[list[PositiveInt], Field(min_length=1)]
 Vocabulary = Annotated[int, Field(ge=2)]
 Length = Annotated[int, Field(ge=2)]
 
@@ -82,10 +81,10 @@ class TextConfig(Section):
 
     source: str = "lab"
     """`lab`: the embedded world's corpus, without end. A `.jsonl` file: the beginning of every
-    `text`. Any other file: cut into consecutive sequences."""
+    `text`. Any other file: cut into consecutive sequences. A file's are shuffled."""
     tokenizer: str = "lab"
     """`lab` (2,048 tokens), `bytes` (256), or a `tokenizer.json`."""
-    n_sequences: Counts
+    n_sequences: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
     """Sizes of data, in sequences; the smaller are the beginning of the larger."""
     n_test: Annotated[int, Field(ge=10)] = 500
     """Sequences that no network is trained on."""
@@ -95,8 +94,8 @@ class TextConfig(Section):
     """What knows the kind of text and not the sequences."""
     prefixes: list[PositiveInt] = [8, 32]
     """Tokens that are given where a rest is to be said by heart."""
-    seed: int = 0
-    """Of the lab's corpus."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the lab's corpus, or of the order of a file's sequences."""
 
 
 class CapacityTrainConfig(Section):
@@ -127,7 +126,7 @@ class CapacityTrainConfig(Section):
     max_steps: PositiveInt = 100_000
     """Steps after which a network stops and has not converged."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of matrix products; weights are float32 in any case."""
+    """Of matrix products in training; weights, and what is measured, are float32 in any case."""
     side_by_side: PositiveInt = 4
     """Most networks trained in one program."""
 
@@ -160,6 +159,15 @@ class CapacityJob(Section):
     def n_positions(self) -> int:
         """Positions that every network has."""
         return self.positions or max([self.length, *self.uniform.lengths])
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> CapacityJob:
+        shapes = [(size.layers, size.width) for size in self.sizes]
+        for name, values in (("sizes", shapes), ("seeds", self.seeds)):
+            doubled = [value for place, value in enumerate(values) if value in values[:place]]
+            if doubled:
+                raise ValueError(f"`{name}` has {doubled[0]} twice")
+        return self
 
     @model_validator(mode="after")
     def _sequences_fit(self) -> CapacityJob:

@@ -22,5 +22,6 @@ def find_members(store: Store, stage: str) -> dict[str, Path]:
         if manifest.parent.name.startswith("."):  # being written, or being removed
             continue
         if any(key not in found for key in members) and store.find(stage, manifest.parent.name):
-            found |= {key: manifest.parent / key for key in members}
+            for key in members:
+                found.setdefault(key, manifest.parent / key)
     return found

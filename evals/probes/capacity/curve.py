@@ -1,9 +1,11 @@
 """Bits held over sizes of data -> the capacity of a network, where there is a plateau.
 
 The rule: capacity is the most that any network of a seed holds, over all sizes of data. It is a
-plateau where it is shown to be one: of those whose data have `FULL` times as many bits as they
-hold, at least two have converged and hold no less than `NEAR` of the most. Where that fails in any
-seed the capacity is a lower bound that more data or more steps may raise, and is told as such.
+plateau where it is shown to be one. *Full* is a network that has converged and could hold `FULL`
+times as much of its data as it does. Every seed needs two that are full and hold `NEAR` of the
+most, one with `APART` times the data of the other, and none with more data; and the largest may
+hold no more than `RISING` times what the others do. Else the capacity is a lower bound that more
+data or more steps may raise, and is told as such.
 
 Source: Morris et al. (arXiv 2505.24832), section 3: capacity as the most over dataset sizes.
 """
@@ -18,10 +20,9 @@ from scipy import stats
 
 from evals.estimates import Estimate, mean_over_seeds
 
-__all__ = ["FULL", "NEAR", "Capacity", "LinearFit", "Point", "find_capacity", "fit_capacities"]
+__all__ = ["Capacity", "LinearFit", "Point", "find_capacity", "fit_capacities"]
 
-FULL = 1.25
-NEAR = 0.95
+FULL, NEAR, APART, RISING = 1.25, 0.95, 1.5, 1.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +31,16 @@ class Point:
 
     Attributes:
         seed: Of the network.
-        data_bits: Of its data.
-        held_bits: Of those that it holds.
-        has_converged: Whether it stopped because it holds no more.
+        ceiling_bits: The most that can be held of its data.
+        held_bits: What it holds.
+        free_bits: What its first tokens would add if they were free, which nothing predicts.
+        has_converged: Whether it stopped by the rule.
     """
 
     seed: int
-    data_bits: float
+    ceiling_bits: float
     held_bits: float
+    free_bits: float
     has_converged: bool
 
 
@@ -48,11 +51,14 @@ class Capacity:
     Attributes:
         bits: Mean over seeds of the most, with its t interval.
         per_parameter: The same by parameter.
+        uncharged: By parameter, with the first tokens of the same networks free. Over all sizes of
+            data this has no most: every sequence brings a free token.
         is_plateau: Whether every seed shows that more data are not held.
     """
 
     bits: Estimate
     per_parameter: Estimate
+    uncharged: Estimate
     is_plateau: bool
 
 
@@ -61,24 +67,30 @@ def find_capacity(points: Sequence[Point], n_parameters: int) -> Capacity:
     by_seed: dict[int, list[Point]] = {}
     for point in points:
         by_seed.setdefault(point.seed, []).append(point)
-    most = [max(point.held_bits for point in own) for own in by_seed.values()]
+    best = [max(own, key=lambda point: point.held_bits) for own in by_seed.values()]
     return Capacity(
-        bits=mean_over_seeds(most),
-        per_parameter=mean_over_seeds([bits / n_parameters for bits in most]),
+        bits=mean_over_seeds([one.held_bits for one in best]),
+        per_parameter=mean_over_seeds([one.held_bits / n_parameters for one in best]),
+        uncharged=mean_over_seeds([(one.held_bits + one.free_bits) / n_parameters for one in best]),
         is_plateau=bool(by_seed) and all(map(_is_plateau, by_seed.values())),
     )
 
 
 def _is_plateau(points: Sequence[Point]) -> bool:
     most = max(point.held_bits for point in points)
-    flat = [
+    full = [
         point
         for point in points
         if point.has_converged
-        and point.data_bits >= FULL * point.held_bits
+        and point.ceiling_bits >= FULL * point.held_bits
         and point.held_bits >= NEAR * most
     ]
-    return len(flat) >= 2
+    if not full:
+        return False
+    largest = max(full, key=lambda point: point.ceiling_bits)
+    smaller = [one.held_bits for one in full if APART * one.ceiling_bits <= largest.ceiling_bits]
+    is_last = all(point.ceiling_bits <= largest.ceiling_bits for point in points)
+    return is_last and bool(smaller) and largest.held_bits <= RISING * max(smaller)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,9 +69,9 @@ class HeldText:
         unintended: Beyond the reference, sequence by sequence never negative.
         untruncated: The same, also where the reference has the shorter code.
         generalized: Beyond the uniform prior, and known to the reference as well.
-        train_loss: Bits a token on what it was trained on.
-        test_loss: Bits a token on the others.
         reference_loss: The reference's bits a token on the others.
+        reference_auc: How well the reference's loss tells the two apart, of which it saw neither:
+            0.5 unless they differ by more than training.
         extracted: Tokens given to the share of sequences trained on that it completes exactly.
         completed: The same for the others, which it can only guess.
         membership: How well its loss tells what it was trained on.
@@ -82,9 +82,8 @@ class HeldText:
     unintended: float
     untruncated: float
     generalized: float
-    train_loss: float
-    test_loss: float
     reference_loss: float
+    reference_auc: float
     extracted: dict[int, float]
     completed: dict[int, float]
     membership: Membership
@@ -109,7 +108,7 @@ def hold_text(
         others: How it codes M others.
         reference_bits: (N,) what the first take under the reference, from the second token on.
         reference_other_bits: (M,) what the others take.
-        vocabulary: V, of the prior.
+        vocabulary: V, of the prior: tokens that the text may have.
         n_parameters: P, for the law.
         prefixes: Tokens given, for extraction.
         seed: Of the halves on which thresholds are chosen.
@@ -123,9 +122,8 @@ def hold_text(
         unintended=math.fsum(found.unintended),
         untruncated=math.fsum(found.untruncated),
         generalized=math.fsum(found.generalized),
-        train_loss=float(own.mean()) / n_predicted,
-        test_loss=float(other.mean()) / n_predicted,
         reference_loss=float(reference_other_bits.mean()) / n_predicted,
+        reference_auc=infer_membership(reference_bits, reference_other_bits, seed=seed).auc,
         extracted=extraction_rates(trained, prefixes),
         completed=extraction_rates(others, prefixes),
         membership=infer_membership(own, other, seed=seed),

@@ -43,8 +43,11 @@ class _MeanCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, readout: Tensor, bias: Tensor, wanted: Tensor) -> Tensor:
         n_networks, n_rows, _ = rows.shape
         at_once = LOGITS_AT_ONCE[rows.device.type] // (n_networks * readout.shape[1])
-        losses = rows.new_zeros(n_networks, dtype=torch.promote_types(rows.dtype, torch.float32))
-        by_rows, by_readout, by_bias = map(torch.zeros_like, (rows, readout, bias))
+        wide = torch.promote_types(rows.dtype, torch.float32)  # bfloat16 cannot add up many parts
+        losses = rows.new_zeros(n_networks, dtype=wide)
+        by_rows, by_readout, by_bias = (
+            torch.zeros_like(one, dtype=wide) for one in (rows, readout, bias)
+        )
         step = max(32, at_once)
         for start in range(0, n_rows, step):
             here = slice(start, start + step)
@@ -58,11 +61,12 @@ class _MeanCrossEntropy(torch.autograd.Function):
             by_readout += chances.transpose(1, 2) @ read
             by_bias += chances.sum(dim=1)
         ctx.save_for_backward(by_rows, by_readout, by_bias)
-        ctx.n_rows = n_rows
+        ctx.n_rows, ctx.dtypes = n_rows, (rows.dtype, readout.dtype, bias.dtype)
         return losses / n_rows
 
     @staticmethod
     def backward(ctx: Any, *incoming: Tensor) -> tuple[Tensor | None, ...]:
         factor = (incoming[0] / ctx.n_rows).view(-1, 1, 1)
         by_rows, by_readout, by_bias = ctx.saved_tensors
-        return by_rows * factor, by_readout * factor, by_bias * factor.squeeze(2), None
+        found = by_rows * factor, by_readout * factor, by_bias * factor.squeeze(2)
+        return *(one.to(dtype) for one, dtype in zip(found, ctx.dtypes, strict=True)), None

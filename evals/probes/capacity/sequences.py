@@ -6,6 +6,7 @@ Glossary: N sequences; S tokens of each; V vocabulary.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable
 
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evals.errors import DataError
-from evals.memorization.codes import memorized_by_table
 
 __all__ = ["Ceiling", "Windows", "cut_windows", "draw_sequences", "find_ceiling"]
 
@@ -43,28 +43,24 @@ class Ceiling:
     Attributes:
         uncharged: The first token costs nothing: a rest is told among those that begin alike.
         charged: The first token costs log2 V, as for a model that never predicts it.
-        table: What a list of them holds: N S log2 V - N log2 N.
     """
 
     uncharged: float
     charged: float
-    table: float
 
 
 def find_ceiling(tokens: Tensor, vocabulary: int) -> Ceiling:
     """Return the most bits of (N, S) uniform sequences that can be held.
 
     A model that has them all by heart still pays for which of the c that share a first token it
-    is: log2 c each, as many as follow in equal shares.
+    is: log2 c each, or log2 (c / m) where m of them are the same to the end.
     """
     n_sequences, length = tokens.shape
     alike = torch.bincount(tokens[:, 0], minlength=vocabulary)[tokens[:, 0]].numpy()
-    uncharged = n_sequences * length * math.log2(vocabulary) - float(np.log2(alike).sum())
-    return Ceiling(
-        uncharged=uncharged,
-        charged=uncharged - n_sequences * math.log2(vocabulary),
-        table=memorized_by_table(n_sequences, length, vocabulary),
-    )
+    _, place, counts = np.unique(tokens.numpy(), axis=0, return_inverse=True, return_counts=True)
+    same = counts[place.ravel()]
+    uncharged = n_sequences * length * math.log2(vocabulary) - float(np.log2(alike / same).sum())
+    return Ceiling(uncharged, charged=uncharged - n_sequences * math.log2(vocabulary))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,6 +78,10 @@ class Windows:
     n_duplicates: int
 
 
+TRIES = 50
+"""Documents looked at for each sequence that is asked for: an endless text may have fewer."""
+
+
 def cut_windows(documents: Iterable[NDArray[np.int64]], length: int, most: int) -> Windows:
     """Return the first `length` tokens of every document until there are `most` different ones.
 
@@ -92,7 +92,7 @@ def cut_windows(documents: Iterable[NDArray[np.int64]], length: int, most: int) 
     """
     found: dict[bytes, NDArray[np.int64]] = {}
     n_short = n_duplicates = 0
-    for document in documents:
+    for document in itertools.islice(documents, TRIES * most):
         if len(document) < length:
             n_short += 1
             continue

@@ -5,16 +5,10 @@ state that training can go on from as if it had never stopped. What one network 
 on the others' data nor on when they stop: the loss is the sum of theirs, its gradient falls apart,
 and each has a learning rate of its own.
 
-A network stops by a rule and not after a count of steps. At every check all its sequences are
-coded; where the bits held have risen by less than `least_rise` over the last `window` checks, as a
-share of what is held or of what is left, whichever is less, the learning rate is cut, and after the
-last cut the network has converged. One that meets `max_steps` first has not, and says so. (What is
-held of text is mostly known of its kind, so a share of that would hide how much is still learned.
-Where under a hundredth is left, a share of that hundredth counts: all is held, and the rest goes
-down for ever.)
+When a network stops is `evals.probes.capacity.stopping`.
 
 Source: Morris et al. (arXiv 2505.24832), section 3: GPT-2 from scratch, Adam, trained until
-saturation, 1e6 steps. Ours deviate in the rule, the cuts and the batch.
+saturation. Ours deviate in the rule of stopping, the cuts of the rate and the batch.
 
 Glossary: R networks; N sequences of a network; B sequences in a batch; S tokens; P parameters.
 """
@@ -23,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import enum
 import functools
 import itertools
 import math
@@ -42,35 +35,16 @@ from evals.probes.capacity.network import (
     split_weights,
 )
 from evals.probes.capacity.shape import Shape
+from evals.probes.capacity.stopping import Check, Lane, Patience, Standing, add_check
 
 __all__ = [
-    "Check",
-    "Lane",
     "Network",
     "Recipe",
-    "Standing",
     "State",
     "batches",
     "code_sequences",
     "train_side_by_side",
 ]
-
-
-NEARLY_ALL = 0.01
-"""Share of the uniform prior's bits under which what is left is as good as nothing."""
-
-
-class Standing(enum.StrEnum):
-    """Where a network stands."""
-
-    GOING = "going"
-    """It is still trained."""
-    CONVERGED = "converged"
-    """It has stopped by the rule."""
-    UNFINISHED = "not converged"
-    """It has met the most steps first."""
-    DIVERGED = "diverged"
-    """Its loss was no finite number; its weights are those of the check before."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,30 +53,25 @@ class Recipe:
 
     Attributes:
         learning_rate: Of Adam, after the warm-up and before any cut.
-        batch: Sequences in a step; where a network has fewer, some stand twice.
+        cut: Factor of a cut.
+        batch: Sequences in a step; a network with fewer sees some more than once in it.
         warmup: Steps over which the rate rises, from 0.
         betas: Of Adam.
         epsilon: Of Adam.
         check_every: Steps between checks.
-        window: Checks over which the bits held have to rise.
-        least_rise: By which share of what is held or left.
-        cuts: How often the rate is cut before a network has converged.
-        cut: Factor of a cut.
-        max_steps: Steps after which a network stops unconverged.
-        is_bfloat16: Matrices are multiplied in bfloat16; weights stay float32.
+        patience: When it stops.
+        is_bfloat16: Matrices are multiplied in bfloat16 while it trains; weights stay float32, and
+            checks are in float32.
     """
 
-    learning_rate: float = 1e-2
-    batch: int = 128
-    warmup: int = 100
-    betas: tuple[float, float] = (0.9, 0.99)
-    epsilon: float = 1e-8
-    check_every: int = 100
-    window: int = 10
-    least_rise: float = 0.01
-    cuts: int = 2
-    cut: float = 0.3
-    max_steps: int = 1_000_000
+    learning_rate: float
+    cut: float
+    batch: int
+    warmup: int
+    betas: tuple[float, float]
+    epsilon: float
+    check_every: int
+    patience: Patience
     is_bfloat16: bool = False
 
 
@@ -121,41 +90,6 @@ class Network:
     tokens: Tensor
     seed: int
     others: Tensor | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """What a network held after so many steps.
-
-    Attributes:
-        step: Steps taken.
-        bits: Code length of all its sequences but their first tokens.
-        cuts: How often its learning rate had been cut.
-        other_bits: Code length of those that it is not trained on; None where there are none.
-    """
-
-    step: int
-    bits: float
-    cuts: int
-    other_bits: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Lane:
-    """How a network came to where it stands.
-
-    Attributes:
-        checks: What it held at every check, from step 0.
-        standing: Where it stands.
-    """
-
-    checks: tuple[Check, ...]
-    standing: Standing = Standing.GOING
-
-    @property
-    def cuts(self) -> int:
-        """How often its learning rate has been cut."""
-        return self.checks[-1].cuts
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -208,10 +142,8 @@ def train_side_by_side(
 
 
 @torch.no_grad()
-def code_sequences(
-    row: Tensor, shape: Shape, tokens: Tensor, *, batch: int = 128, is_bfloat16: bool = False
-) -> CodedTokens:
-    """Return how one network (P,) codes sequences (N, S).
+def code_sequences(row: Tensor, shape: Shape, tokens: Tensor, *, batch: int = 128) -> CodedTokens:
+    """Return how one network (P,) codes sequences (N, S), computed in float32.
 
     Raises:
         RecordError: A logit is no number.
@@ -219,8 +151,7 @@ def code_sequences(
     weights = split_weights(row.unsqueeze(0), shape)
     parts = []
     for chunk in torch.split(tokens.to(row.device), batch):
-        with _precision(row.device.type, is_bfloat16):
-            logits = next_token_logits(weights, shape, chunk.unsqueeze(0))
+        logits = next_token_logits(weights, shape, chunk.unsqueeze(0))
         parts.append(code_tokens(logits[0], chunk))
     return join_coded(parts)
 
@@ -236,12 +167,14 @@ def _train_to_check(
     """Return the state one check later; networks that have stopped stay as they are."""
     descent = _Descent(state, going, shape, recipe, device)
     ordered = [_Order(networks[place], recipe.batch) for place in going]
-    last = min(state.step + recipe.check_every, recipe.max_steps)
+    last = min(state.step + recipe.check_every, recipe.patience.max_steps)
     for step in range(state.step, last):
         descent.step(torch.stack([order.batch(step) for order in ordered]).to(device), step)
     lanes = list(state.lanes)
     for place, row in zip(going, descent.rows, strict=True):
-        lanes[place] = _checked(lanes[place], row, networks[place], shape, last, recipe)
+        network, lane = networks[place], lanes[place]
+        check = _check(row, network, shape, last, lane.cuts, recipe)
+        lanes[place] = add_check(lane, check, _prior_bits(network, shape), recipe.patience)
     sound = [n for n, place in enumerate(going) if lanes[place].standing is not Standing.DIVERGED]
     places = [going[n] for n in sound]
     return State(
@@ -294,55 +227,26 @@ class _Descent:
         self._adam.step()
 
 
-def _checked(
-    lane: Lane, row: Tensor, network: Network, shape: Shape, step: int, recipe: Recipe
-) -> Lane:
-    """Return where a network stands after another check."""
-    check = _check(row, network, shape, step, lane.cuts, recipe)
-    if not math.isfinite(check.bits):
-        return Lane(lane.checks, Standing.DIVERGED)
-    checks = (*lane.checks, check)
-    standing = Standing.UNFINISHED if step >= recipe.max_steps else Standing.GOING
-    if not _is_flat(checks, network, shape, recipe):
-        return Lane(checks, standing)
-    if lane.cuts >= recipe.cuts:
-        return Lane(checks, Standing.CONVERGED)
-    cut = dataclasses.replace(check, cuts=lane.cuts + 1)
-    return Lane((*lane.checks, cut), standing)
-
-
 def _check(
     row: Tensor, network: Network, shape: Shape, step: int, cuts: int, recipe: Recipe
 ) -> Check:
     """Return what a network holds; bits are NaN where it is broken."""
-    found = []
-    for tokens in (network.tokens, network.others):
-        try:
-            found.append(_code_length(row, tokens, shape, recipe))
-        except RecordError:
-            found.append(math.nan)
-    bits, other_bits = found
-    assert bits is not None
+    try:
+        bits = _code_length(row, network.tokens, shape, recipe)
+        others = network.others
+        other_bits = None if others is None else _code_length(row, others, shape, recipe)
+    except RecordError:
+        return Check(step, math.nan, cuts)
     return Check(step, bits, cuts, other_bits)
 
 
-def _code_length(row: Tensor, tokens: Tensor | None, shape: Shape, recipe: Recipe) -> float | None:
-    if tokens is None:
-        return None
-    coded = code_sequences(row, shape, tokens, batch=recipe.batch, is_bfloat16=recipe.is_bfloat16)
-    return math.fsum(coded.bits_after(1))
+def _code_length(row: Tensor, tokens: Tensor, shape: Shape, recipe: Recipe) -> float:
+    return math.fsum(code_sequences(row, shape, tokens, batch=recipe.batch).bits_after(1))
 
 
-def _is_flat(checks: Sequence[Check], network: Network, shape: Shape, recipe: Recipe) -> bool:
-    """Return whether memorised bits rose too little over the window, all of it since a cut."""
-    recent = checks[-1 - recipe.window :]
-    if len(recent) <= recipe.window or recent[0].cuts != recent[-1].cuts:
-        return False
+def _prior_bits(network: Network, shape: Shape) -> float:
     n_sequences, length = network.tokens.shape
-    prior = n_sequences * (length - 1) * math.log2(shape.vocabulary)
-    left = recent[-1].bits
-    scale = max(min(prior - left, left), NEARLY_ALL * prior)
-    return recent[0].bits - left < recipe.least_rise * scale
+    return n_sequences * (length - 1) * math.log2(shape.vocabulary)
 
 
 def batches(network: Network, recipe: Recipe) -> Iterator[Tensor]:

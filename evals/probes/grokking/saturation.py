@@ -4,9 +4,9 @@ In: how networks of one width ended, by the share of the table that they were tr
 such networks hold of a table without a rule. Out: the least share that is learned, in bits of data
 and as a part of the capacity.
 
-If saturation were the trigger, that part would be the same for all widths, and near 1. If the rule
-becomes cheaper than the list at some share of the table, whatever room there is, the share would be
-the same for all widths, and the part would fall as networks grow.
+If a lack of room were what starts the rule, none would be learned from data that fill a small part
+of it. If the rule becomes cheaper than the list at some share of the table, whatever room there is,
+the least share would be about the same for all widths, and the part would fall as networks grow.
 
 Source: Morris et al. (arXiv 2505.24832), section 3, for the claim; nothing else is theirs.
 """

@@ -7,16 +7,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from evals.probes.capacity.measures import hold_text, hold_uniform
-from evals.probes.capacity.training import Lane, code_sequences
+from evals.probes.capacity.stopping import Lane
+from evals.probes.capacity.training import code_sequences
 from imitate.config import CapacityJob
+from imitate.hardware import detect_hardware
 from imitate.probing.capacity.plan import CapacityRun, Kind
-from imitate.probing.capacity.references import TextBits
-from imitate.probing.capacity.texts import TextData, sequences_of
-from imitate.probing.capacity.training import saved_lane, saved_row
+from imitate.probing.capacity.references import Reference
+from imitate.probing.capacity.texts import TextData, digest_of, sequences_of
+from imitate.probing.capacity.training import saved_identity, saved_lane, saved_row
 from imitate.store import Store, fingerprint, library_versions, source_hash
 
-__all__ = ["code_reference", "measure_run"]
+__all__ = ["measure_run"]
 
 STAGE = "capacity-measure"
 MEASURED = "measured.json"
@@ -32,10 +36,9 @@ _MODULES = (
 def measure_run(
     job: CapacityJob,
     run: CapacityRun,
-    key: str,
     folder: Path,
     text: TextData | None,
-    reference: tuple[str, TextBits] | None,
+    reference: Reference | None,
     store: Store,
 ) -> dict[str, Any]:
     """Return what a network holds, as plain values.
@@ -43,16 +46,18 @@ def measure_run(
     Args:
         job: What was asked for.
         run: The network.
-        key: Its fingerprint.
         folder: Its weights and checks.
-        text: Of the job.
-        reference: What names the reference, and what the text takes under it.
+        text: Of the job; None for a network on uniform tokens.
+        reference: What the text takes under the reference; for a network on text alone.
         store: Where it is kept.
     """
-    own_key = fingerprint(
+    key = fingerprint(
         {
-            "trained": key,
-            "reference": reference[0] if reference else None,
+            "run": dataclasses.asdict(run),
+            "trained": saved_identity(folder),
+            "reference": reference.identity if reference else None,
+            "text": digest_of(sequences_of(run, job, text), text.test) if text else None,
+            "vocabulary": job.vocabulary,
             "prefixes": job.text.prefixes if job.text else [],
             "source": source_hash(_MODULES),
             "libraries": library_versions(("torch", "numpy", "scikit-learn")),
@@ -60,22 +65,12 @@ def measure_run(
     )
 
     def write(out: Path, work: Path) -> None:
-        told = _measure(job, run, folder, text, reference[1] if reference else None)
+        told = _measure(job, run, folder, text, reference)
         (out / MEASURED).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
-    cell, _ = store.compute(STAGE, own_key, write, {"run": run.name})
+    cell, _ = store.compute(STAGE, key, write, {"run": run.name})
     told: dict[str, Any] = json.loads((cell.folder / MEASURED).read_text(encoding="utf-8"))
     return told
-
-
-def code_reference(job: CapacityJob, run: CapacityRun, folder: Path, text: TextData) -> TextBits:
-    """Return what the text takes under a network that was trained on other text."""
-    row, shape = saved_row(folder, run.shape(job)), run.shape(job)
-    train, test = (
-        code_sequences(row, shape, tokens, batch=job.train.batch, is_bfloat16=_is_bfloat16(job))
-        for tokens in (text.train, text.test)
-    )
-    return TextBits(train.bits_after(1), test.bits_after(1))
 
 
 def _measure(
@@ -83,7 +78,7 @@ def _measure(
     run: CapacityRun,
     folder: Path,
     text: TextData | None,
-    reference: TextBits | None,
+    reference: Reference | None,
 ) -> dict[str, Any]:
     lane, shape = saved_lane(folder), run.shape(job)
     told = {
@@ -96,27 +91,37 @@ def _measure(
     if run.kind is Kind.UNIFORM:
         held = hold_uniform(lane.checks[-1].bits, tokens, job.vocabulary)
         return told | {"held": dataclasses.asdict(held)}
+    assert text is not None, run
+    told["losses"] = _losses(lane, tokens, text.test)
     if run.kind is Kind.REFERENCE:
         return told
-    assert text is not None
-    assert reference is not None
-    assert job.text is not None
-    row = saved_row(folder, shape)
-    trained, others = (
-        code_sequences(row, shape, one, batch=job.train.batch, is_bfloat16=_is_bfloat16(job))
-        for one in (tokens, text.test)
-    )
-    text_held = hold_text(
-        trained,
-        others,
+    assert reference is not None, run
+    assert job.text is not None, run
+    row = saved_row(folder, shape).to(detect_hardware().device)
+    held_text = hold_text(
+        code_sequences(row, shape, tokens, batch=job.train.batch),
+        code_sequences(row, shape, text.test, batch=job.train.batch),
         reference.train[: run.n_sequences],
         reference.test,
-        vocabulary=job.vocabulary,
+        vocabulary=text.vocabulary,
         n_parameters=shape.n_parameters,
         prefixes=job.text.prefixes,
         seed=run.seed,
     )
-    return told | {"text": dataclasses.asdict(text_held)}
+    return told | {"text": dataclasses.asdict(held_text)}
+
+
+def _losses(lane: Lane, tokens: Tensor, others: Tensor) -> dict[str, float]:
+    """Return bits a token at the end, and the least on what was not trained on, and when."""
+    n_trained, n_others = tokens[:, 1:].numel(), others[:, 1:].numel()
+    watched = [(check.other_bits or 0.0, check.step) for check in lane.checks]
+    least, step = min(watched)
+    return {
+        "train": lane.checks[-1].bits / n_trained,
+        "test": watched[-1][0] / n_others,
+        "least_test": least / n_others,
+        "least_test_step": step,
+    }
 
 
 def _checks(lane: Lane) -> dict[str, list[Any]]:
@@ -125,7 +130,3 @@ def _checks(lane: Lane) -> dict[str, list[Any]]:
         field.name: [getattr(check, field.name) for check in lane.checks]
         for field in dataclasses.fields(lane.checks[0])
     }
-
-
-def _is_bfloat16(job: CapacityJob) -> bool:
-    return job.train.dtype == "bfloat16"

@@ -16,12 +16,11 @@ from typing import Any
 from evals.memorization.law import BITS_PER_PARAMETER
 from evals.probes.capacity.curve import Point, find_capacity, fit_capacities
 from evals.probes.capacity.descent import expected_peak, find_descent
-from evals.probes.capacity.training import Standing
+from evals.probes.capacity.stopping import Standing
 from imitate.config import CapacityJob
-from imitate.models import ModelRef
-from imitate.probing.capacity.measuring import code_reference, measure_run
-from imitate.probing.capacity.plan import CapacityPlan, Kind, share_programs
-from imitate.probing.capacity.references import TextBits, ask_oracle, find_oracle
+from imitate.probing.capacity.measuring import measure_run
+from imitate.probing.capacity.plan import CapacityPlan, CapacityRun, Kind, share_programs
+from imitate.probing.capacity.references import Reference, ask_network, ask_oracle, find_oracle
 from imitate.probing.capacity.texts import TextData, read_text
 from imitate.probing.capacity.training import STAGE, run_key, train_part
 from imitate.probing.jsonable import plain
@@ -44,13 +43,16 @@ def run_capacity(job: CapacityJob, plan: CapacityPlan, store: Store, bars: Bars)
         UserError: The text or the oracle does not fit the job.
     """
     oracle, text = find_oracle(job), read_text(job)
+    asked = ask_oracle(oracle, text, store) if oracle and text else None
     trained = _train_all(job, plan, text, store, bars)
-    references = _references(job, plan, oracle, text, trained, store)
+    folders = {run: trained[run_key(job, run, text)] for run in plan.runs}
     measured = []
     for run in plan.runs:
-        key = run_key(job, run, text)
-        reference = references.get((run.layers, run.width)) if run.kind is Kind.TEXT else None
-        measured.append(measure_run(job, run, key, trained[key], text, reference, store))
+        own = None if run.kind is Kind.UNIFORM else text
+        reference = None
+        if own and run.kind is Kind.TEXT:
+            reference = asked or _ask_own(job, run, folders, own, store)
+        measured.append(measure_run(job, run, folders[run], own, reference, store))
         bars.advance(1)
     sizes = [
         {"layers": layers, "width": width, "n_parameters": n, **_size(job, layers, width, measured)}
@@ -86,26 +88,20 @@ def _train_all(
     return trained
 
 
-def _references(
+def _ask_own(
     job: CapacityJob,
-    plan: CapacityPlan,
-    oracle: ModelRef | None,
-    text: TextData | None,
-    trained: Mapping[str, Path],
+    run: CapacityRun,
+    folders: Mapping[CapacityRun, Path],
+    text: TextData,
     store: Store,
-) -> dict[tuple[int, int], tuple[str, TextBits]]:
-    """Return what the text takes under the reference of every size, and what names it."""
-    if text is None:
-        return {}
-    if oracle:
-        told = (oracle.identity, ask_oracle(oracle, text, store))
-        return {(size.layers, size.width): told for size in job.sizes}
-    found = {}
-    for run in plan.runs:
-        if run.kind is Kind.REFERENCE:
-            key = run_key(job, run, text)
-            found[run.layers, run.width] = (key, code_reference(job, run, trained[key], text))
-    return found
+) -> Reference:
+    """Return what the text takes under the reference of a network's size."""
+    (other,) = (
+        one
+        for one in folders
+        if one.kind is Kind.REFERENCE and (one.layers, one.width) == (run.layers, run.width)
+    )
+    return ask_network(job, other, folders[other], text, store)
 
 
 def _size(job: CapacityJob, layers: int, width: int, measured: Sequence[Entry]) -> Entry:
@@ -113,81 +109,93 @@ def _size(job: CapacityJob, layers: int, width: int, measured: Sequence[Entry]) 
     own = [
         one
         for one in measured
-        if (one["run"]["layers"], one["run"]["width"]) == (layers, width)
-        and one["run"]["length"] == job.length
+        if (one["run"]["layers"], one["run"]["width"], one["run"]["length"])
+        == (layers, width, job.length)
     ]
     uniform = [one for one in own if one["run"]["kind"] == Kind.UNIFORM]
-    told: Entry = {}
-    for name in ("charged", "uncharged"):
-        points = [_point(one, name) for one in uniform]
-        found = find_capacity(points, uniform[0]["n_parameters"]) if points else None
-        told[name] = found and dataclasses.asdict(found)
     texts = [one for one in own if one["run"]["kind"] == Kind.TEXT]
-    if texts and told["charged"]:
-        told["descent"] = _descent(texts, told["charged"]["bits"]["value"])
-    return told
+    if not uniform:
+        return {"capacity": None}
+    found = find_capacity([_point(one) for one in uniform], uniform[0]["n_parameters"])
+    told: Entry = {"capacity": dataclasses.asdict(found)}
+    return told | {"descent": _descent(texts, found.bits.value)} if texts else told
 
 
-def _point(one: Entry, name: str) -> Point:
+def _point(one: Entry) -> Point:
     held = one["held"]
     return Point(
         seed=one["run"]["seed"],
-        data_bits=held["data_bits"],
-        held_bits=held[name],
+        ceiling_bits=held["ceiling"]["charged"],
+        held_bits=held["charged"],
+        free_bits=held["uncharged"] - held["charged"],
         has_converged=one["standing"] == Standing.CONVERGED,
     )
 
 
 def _descent(texts: Sequence[Entry], capacity_bits: float) -> Entry:
-    """Return where the test loss, averaged over seeds, is worst, and where that is expected."""
+    """Return where the test loss, averaged over seeds, is worst, and where that is expected.
+
+    At the end of training, and at the best check of every network: whether the peak is there only
+    for those that are trained to the end. A size of data of which a seed has diverged is left out.
+    """
     by_count: dict[int, list[Entry]] = {}
     for one in texts:
-        by_count.setdefault(one["run"]["n_sequences"], []).append(one["text"])
-    counts = sorted(by_count)
-    losses = [statistics.mean(one["test_loss"] for one in by_count[n]) for n in counts]
-    data_bits = [by_count[n][0]["data_bits"] for n in counts]
-    found = find_descent(counts, losses, expected_peak(counts, data_bits, capacity_bits))
-    return {
-        **dataclasses.asdict(found),
-        "ratio": found.ratio,
-        "n_sequences": counts,
-        "test_losses": losses,
+        by_count.setdefault(one["run"]["n_sequences"], []).append(one)
+    sound = {
+        n: members
+        for n, members in sorted(by_count.items())
+        if all(one["standing"] != Standing.DIVERGED for one in members)
     }
+    data_bits = [members[0]["text"]["data_bits"] for members in sound.values()]
+    told: Entry = {
+        "n_sequences": list(sound),
+        "expected": expected_peak(list(sound), data_bits, capacity_bits) if sound else math.nan,
+    }
+    for name, loss in (("end", "test"), ("best", "least_test")):
+        losses = [
+            statistics.mean(one["losses"][loss] for one in members) for members in sound.values()
+        ]
+        told[name] = dataclasses.asdict(find_descent(list(sound), losses))
+    return told
 
 
 def _fit(sizes: Sequence[Entry]) -> Entry | None:
-    known = [size for size in sizes if size["charged"]]
+    known = [size for size in sizes if size["capacity"]]
     found = fit_capacities(
         [size["n_parameters"] for size in known],
-        [size["charged"]["bits"]["value"] for size in known],
+        [size["capacity"]["bits"]["value"] for size in known],
     )
     return dataclasses.asdict(found) if found else None
 
 
 def _headline(sizes: Sequence[Entry], measured: Sequence[Entry]) -> str:
     """Return how many bits a parameter holds, as far as it was shown."""
-    known = [size for size in sizes if size["charged"]]
+    known = [size for size in sizes if size["capacity"]]
     if not known:  # no network has the job's length
         held = [one["held"] for one in measured if "held" in one]
-        shares = sorted(one["charged"] / one["ceiling"]["charged"] for one in held)
-        return (
-            f"Networks held {100 * shares[0]:.1f} to {100 * shares[-1]:.1f} % of what can be held "
-            "of their sequences."
-        )
-    values = [size["charged"]["per_parameter"]["value"] for size in known]
-    n_plateaus = sum(size["charged"]["is_plateau"] for size in known)
+        shares = [
+            one["charged"] / one["ceiling"]["charged"]
+            for one in held
+            if one["ceiling"]["charged"] > 0
+        ]
+        told = _range([100 * share for share in shares], 1)
+        return f"Networks held {told} % of what can be held of their sequences."
+    values = [size["capacity"]["per_parameter"]["value"] for size in known]
+    n_plateaus = sum(size["capacity"]["is_plateau"] for size in known)
     if n_plateaus == len(known):
         shown = "a plateau at every size"
     else:
         shown = f"a plateau at {n_plateaus} of {len(known)} sizes, so a lower bound"
-    said = f"Networks held up to {_range(values, 2)} bits a parameter: {shown}."
+    said = f"Networks held {_range(values, 2)} bits a parameter: {shown}."
     descents = [size["descent"] for size in known if "descent" in size]
     if not descents:
         return said
-    ratios = [one["ratio"] for one in descents if math.isfinite(one["ratio"])]
-    said += f" On text, the test loss peaked inside the sizes tried in {len(ratios)} of "
-    said += f"{len(descents)}"
-    return f"{said}, at {_range(ratios, 1)} times the expected size." if ratios else f"{said}."
+    peaks = [one for one in descents if math.isfinite(one["end"]["peak"])]
+    near = [one for one in peaks if 0.5 <= one["end"]["peak"] / one["expected"] <= 2]
+    return (
+        f"{said} On text, the test loss has a peak at {len(peaks)} of {len(descents)} sizes, at "
+        f"{len(near)} within a factor of 2 of where the data outgrow that."
+    )
 
 
 def _range(values: Sequence[float], digits: int) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from imitate.lab.tokenizer import END_OF_TEXT, TOKENIZER_FILE
 from imitate.lab.world import make_world
 from imitate.probing.capacity.plan import CapacityRun, Kind
 
-__all__ = ["TextData", "read_text", "sequences_of", "tokenizer_file"]
+__all__ = ["TextData", "digest_of", "read_text", "sequences_of", "tokenizer_file"]
 
 BYTES = 256
 
@@ -49,7 +49,7 @@ class TextData:
         reference: What the reference is trained on; none for an oracle.
         n_short: Documents that had fewer than S tokens.
         n_duplicates: Sequences that were there already.
-        digest: Of all tokens.
+        vocabulary: Tokens that the tokenizer has.
     """
 
     train: Tensor
@@ -57,7 +57,7 @@ class TextData:
     reference: Tensor
     n_short: int
     n_duplicates: int
-    digest: str
+    vocabulary: int
 
 
 def sequences_of(run: CapacityRun, job: CapacityJob, text: TextData | None) -> Tensor:
@@ -90,15 +90,23 @@ def read_text(job: CapacityJob) -> TextData | None:
     )
     counts = [config.n_test, n_reference, max(config.n_sequences)]
     found = cut_windows(_documents(config, job.length), job.length, sum(counts))
+    if int(found.tokens.max()) >= job.vocabulary:
+        raise ConfigError(
+            f"`vocabulary` is {job.vocabulary:,}, and the text has a token numbered "
+            f"{int(found.tokens.max()):,}",
+            hint="the tokenizer's numbers have gaps: set `vocabulary` above the largest",
+        )
     test, reference, train = torch.split(found.tokens, counts)
-    return TextData(
-        train=train,
-        test=test,
-        reference=reference,
-        n_short=found.n_short,
-        n_duplicates=found.n_duplicates,
-        digest=hashlib.sha256(found.tokens.numpy().tobytes()).hexdigest(),
-    )
+    return TextData(train, test, reference, found.n_short, found.n_duplicates, size)
+
+
+def digest_of(*tokens: Tensor) -> str:
+    """Return a hash of sequences."""
+    digest = hashlib.sha256()
+    for one in tokens:
+        digest.update(f"{tuple(one.shape)}".encode())
+        digest.update(one.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def tokenizer_file(config: TextConfig) -> Path | None:
@@ -108,20 +116,24 @@ def tokenizer_file(config: TextConfig) -> Path | None:
     return TOKENIZER_FILE if config.tokenizer == "lab" else Path(config.tokenizer).expanduser()
 
 
-def _documents(config: TextConfig, length: int) -> Iterator[IntArray]:
-    """Yield token ids of documents, or consecutive pieces where the text is one."""
+def _documents(config: TextConfig, length: int) -> Iterable[IntArray]:
+    """Return token ids of documents, or consecutive pieces where the text is one.
+
+    Those of a file come in random order: what is near in it may be alike.
+    """
     if config.source == "lab":
-        yield from _pieces(_lab_tokens(config), length)
-        return
+        return _pieces(_lab_tokens(config), length)
     path = Path(config.source).expanduser()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the text `{path}` cannot be read: {error}") from None
     if path.suffix == ".jsonl":
-        yield from (_encode(document, config) for document in _texts(text, path))
+        found = [_encode(document, config) for document in _texts(text, path)]
     else:
-        yield from _pieces(iter([_encode(text, config)]), length)
+        found = list(_pieces(iter([_encode(text, config)]), length))
+    order = np.random.default_rng(config.seed).permutation(len(found))
+    return (found[place] for place in order)
 
 
 def _lab_tokens(config: TextConfig) -> Iterator[IntArray]:
@@ -144,13 +156,16 @@ def _pieces(tokens: Iterator[IntArray], length: int) -> Iterator[IntArray]:
 
 
 def _texts(text: str, path: Path) -> Iterator[str]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            yield str(json.loads(line)["text"])
+            found = json.loads(line)["text"]
         except (ValueError, KeyError, TypeError):
-            raise DataError(f"{path}:{number} has no `text`") from None
+            found = None
+        if not isinstance(found, str):
+            raise DataError(f"{path}:{number} has no `text`")
+        yield found
 
 
 def _encode(text: str, config: TextConfig) -> IntArray:

@@ -13,34 +13,35 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from evals.probes.capacity.network import split_weights
 from evals.probes.capacity.shape import Shape
-from evals.probes.capacity.training import (
-    Check,
-    Lane,
-    Network,
-    Recipe,
-    Standing,
-    State,
-    train_side_by_side,
-)
+from evals.probes.capacity.stopping import Check, Lane, Patience, Standing
+from evals.probes.capacity.training import Network, Recipe, State, train_side_by_side
 from imitate.config import CapacityJob
 from imitate.hardware import detect_hardware
 from imitate.probing.capacity.plan import CapacityRun, Kind
-from imitate.probing.capacity.texts import TextData, sequences_of
-from imitate.store import Store, fingerprint, library_versions, source_hash
+from imitate.probing.capacity.texts import TextData, digest_of, sequences_of
+from imitate.probing.tensors import write_tensors
+from imitate.store import Store, file_hash, fingerprint, library_versions, source_hash
 
-__all__ = ["STAGE", "recipe_of", "run_key", "saved_lane", "saved_row", "train_part"]
+__all__ = [
+    "STAGE",
+    "recipe_of",
+    "run_key",
+    "saved_identity",
+    "saved_lane",
+    "saved_row",
+    "train_part",
+]
 
 STAGE = "capacity-train"
 STATE, WEIGHTS, LANE = "state.safetensors", "model.safetensors", "lane.json"
@@ -52,6 +53,7 @@ _MODULES = (
     "evals.probes.capacity.readout",
     "evals.probes.capacity.sequences",
     "evals.probes.capacity.shape",
+    "evals.probes.capacity.stopping",
     "evals.probes.capacity.training",
     "imitate.probing.capacity.plan",
     "imitate.probing.capacity.texts",
@@ -70,7 +72,9 @@ def run_key(job: CapacityJob, run: CapacityRun, text: TextData | None) -> str:
         {
             "run": dataclasses.asdict(run),
             "shape": dataclasses.asdict(run.shape(job)),
-            "text": None if run.kind is Kind.UNIFORM or text is None else text.digest,
+            "text": None
+            if run.kind is Kind.UNIFORM or text is None
+            else digest_of(sequences_of(run, job, text), text.test),
             "train": job.train.model_dump(mode="json", exclude={"learning_rate", "side_by_side"}),
             "source": source_hash(_MODULES),
             "libraries": library_versions(("torch", "numpy")),
@@ -96,7 +100,7 @@ def train_part(
             (folder / key).mkdir()
             parts = split_weights(row.unsqueeze(0), shape)
             weights = {PREFIX + name: part[0].clone() for name, part in parts.items()}
-            save_file(weights, folder / key / WEIGHTS)
+            write_tensors(weights, folder / key / WEIGHTS)
             (folder / key / LANE).write_text(json.dumps(dataclasses.asdict(lane)), encoding="utf-8")
 
     about = {"members": keys, "runs": [run.name for run in runs]}
@@ -109,18 +113,20 @@ def recipe_of(job: CapacityJob, run: CapacityRun) -> Recipe:
     train = job.train
     return Recipe(
         learning_rate=run.learning_rate,
+        cut=train.cut,
         batch=train.batch,
         warmup=train.warmup,
         betas=(train.beta1, train.beta2),
         epsilon=train.epsilon,
         check_every=train.check_every,
-        window=train.window,
-        least_rise=train.least_rise,
-        cuts=train.cuts,
-        cut=train.cut,
-        max_steps=train.max_steps,
+        patience=Patience(train.window, train.least_rise, train.cuts, train.max_steps),
         is_bfloat16=train.dtype == "bfloat16",
     )
+
+
+def saved_identity(folder: Path) -> str:
+    """Return a hash of a trained network and of how it came to where it stands."""
+    return file_hash(folder / WEIGHTS) + file_hash(folder / LANE)
 
 
 def saved_row(folder: Path, shape: Shape) -> Tensor:
@@ -152,12 +158,14 @@ def _train(
     ]
     recipe = recipe_of(job, runs[0])
     state = _read_state(work / STATE)
-    report(state.step if state else 0, recipe.max_steps, "")
+    report(state.step if state else 0, recipe.patience.max_steps, "")
     states = train_side_by_side(
         networks, runs[0].shape(job), recipe, start=state, device=detect_hardware().device
     )
     for newer in states:
-        report(newer.step - (state.step if state else 0), recipe.max_steps, _going_told(newer))
+        report(
+            newer.step - (state.step if state else 0), recipe.patience.max_steps, _going_told(newer)
+        )
         state = newer
         _write_state(state, work / STATE)
     assert state is not None
@@ -170,17 +178,9 @@ def _going_told(state: State) -> str:
 
 
 def _write_state(state: State, path: Path) -> None:
-    partial = path.with_suffix(".partial")
     tensors = {"rows": state.rows, "first": state.first, "second": state.second}
     lanes = json.dumps([dataclasses.asdict(lane) for lane in state.lanes])
-    save_file(
-        {name: tensor.contiguous() for name, tensor in tensors.items()},
-        partial,
-        metadata={"step": str(state.step), "lanes": lanes},
-    )
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_tensors(tensors, path, {"step": str(state.step), "lanes": lanes})
 
 
 def _read_state(path: Path) -> State | None:

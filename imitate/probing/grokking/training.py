@@ -17,11 +17,10 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from evals.errors import RunError
 from evals.probes.grokking.network import Weights, read_weights
@@ -36,6 +35,7 @@ from evals.probes.grokking.training import (
 from imitate.config import GrokkingJob
 from imitate.hardware import detect_hardware
 from imitate.probing.grokking.plan import GrokkingRun
+from imitate.probing.tensors import write_tensors
 from imitate.store import Store, fingerprint, library_versions, source_hash
 
 __all__ = [
@@ -176,20 +176,12 @@ def _save(snapshot: Snapshot, keys: Sequence[str], work: Path) -> None:
         if place in snapshot.diverged:
             continue
         own = {NAMES[name]: tensor[place].clone() for name, tensor in snapshot.weights.items()}
-        _write(own, work / key / _file_name(snapshot.epoch), {})
+        write_tensors(own, work / key / _file_name(snapshot.epoch))
     state = dict(snapshot.weights)
     for name, (first, second) in snapshot.moments.items():
         state |= {f"first.{name}": first, f"second.{name}": second}
     diverged = json.dumps(list(snapshot.diverged.items()))
-    _write(state, work / STATE, {"epoch": str(snapshot.epoch), "diverged": diverged})
-
-
-def _write(tensors: Mapping[str, Any], path: Path, about: dict[str, str]) -> None:
-    partial = path.with_suffix(".partial")
-    save_file(dict(tensors), partial, metadata=about)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_tensors(state, work / STATE, {"epoch": str(snapshot.epoch), "diverged": diverged})
 
 
 def _link(saved: Path, path: Path) -> None:

@@ -35,7 +35,7 @@ def draw_held(lines: Sequence[Line], *, series: Series, capacities: Sequence[flo
         series: Names of the sizes, each with its colour.
         capacities: Of the sizes, as rules across.
     """
-    rows = _rows(lines)
+    rows = [row for row in _rows(lines) if row["y"] > 0]  # nothing held has no logarithm
     reach = [min(row["x"] for row in rows), max(row["x"] for row in rows)]
     whole = chart_of([{"x": value, "y": value} for value in reach])
     diagonal = whole.mark_line(color=light("grey"), strokeDash=[4, 3]).encode(

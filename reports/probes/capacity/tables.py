@@ -30,13 +30,11 @@ def uniform_table(uniform: Sequence[Entry]) -> Table:
             Cell(count(one["held"]["data_bits"])),
             Cell(
                 count(one["held"]["charged"]),
-                f"{percent(one['held']['charged'] / one['held']['ceiling']['charged'])} of "
-                f"{count(one['held']['ceiling']['charged'])}",
+                _of_ceiling(one, "charged"),
             ),
             Cell(
                 count(one["held"]["uncharged"]),
-                f"{percent(one['held']['uncharged'] / one['held']['ceiling']['uncharged'])} of "
-                f"{count(one['held']['ceiling']['uncharged'])}",
+                _of_ceiling(one, "uncharged"),
             ),
             Cell(number(one["held"]["charged"] / one["n_parameters"])),
             *_end(one),
@@ -59,6 +57,11 @@ def uniform_table(uniform: Sequence[Entry]) -> Table:
         rows,
         note="Below the bits held: their share of the ceiling, which is the most that can be.",
     )
+
+
+def _of_ceiling(one: Entry, name: str) -> str:
+    held, most = one["held"][name], one["held"]["ceiling"][name]
+    return f"{percent(held / most if most > 0 else None)} of {count(most)}"
 
 
 def _end(one: Entry) -> tuple[Cell, Cell, Cell]:
@@ -84,8 +87,7 @@ def bits_table(texts: Sequence[Entry]) -> Table:
                 count(one["text"]["untruncated"]), f"{count(one['text']['unintended'])} truncated"
             ),
             Cell(count(one["text"]["generalized"])),
-            Cell(number(one["text"]["train_loss"], 3)),
-            Cell(number(one["text"]["test_loss"], 3)),
+            *_losses(one),
             Cell(number(one["text"]["reference_loss"], 3)),
             *_end(one)[:2],
         )
@@ -111,7 +113,41 @@ def bits_table(texts: Sequence[Entry]) -> Table:
     )
 
 
-def recall_table(texts: Sequence[Entry]) -> Table:
+def _losses(one: Entry) -> tuple[Cell, Cell]:
+    losses = one["losses"]
+    best = f"least {number(losses['least_test'], 3)}, step {count(losses['least_test_step'])}"
+    return Cell(number(losses["train"], 3)), Cell(number(losses["test"], 3), best)
+
+
+def reference_table(references: Sequence[Entry]) -> Table:
+    """Return how the networks ended that the others are held against."""
+    rows = tuple(
+        (
+            Cell(size_of(one), f"seed {one['run']['seed']}"),
+            Cell(count(one["run"]["n_sequences"])),
+            *_losses(one),
+            *_end(one),
+        )
+        for one in references
+    )
+    return Table(
+        "References: on other and more text",
+        (
+            "Layers x width",
+            "Sequences",
+            "Train loss",
+            "Test loss",
+            "Ended",
+            "Steps",
+            "Rise over the last tenth",
+        ),
+        rows,
+        note="A reference that had not converged, or whose train loss is far under its test loss, "
+        "knows less of the kind of text than it might: more then counts as memorised.",
+    )
+
+
+def recall_table(texts: Sequence[Entry], *, has_law: bool) -> Table:
     """Return what is said by heart, and how well members are told from others."""
     prefixes = list(texts[0]["text"]["extracted"])
     rows = tuple(
@@ -125,9 +161,12 @@ def recall_table(texts: Sequence[Entry]) -> Table:
                 )
                 for given in prefixes
             ),
-            Cell(number(one["text"]["membership"]["auc"], 3)),
+            Cell(
+                number(one["text"]["membership"]["auc"], 3),
+                f"by the reference {number(one['text']['reference_auc'], 3)}",
+            ),
             Cell(number(one["text"]["membership"]["f1"], 3)),
-            Cell(number(one["text"]["law_f1"], 3)),
+            Cell(number(one["text"]["law_f1"] if has_law else None, 3)),
         )
         for one in texts
     )
