@@ -1,13 +1,28 @@
-"""Probes in tests: a run that stands for a killed one."""
+"""Probes in tests: run as a user does, or stopped as if killed."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
+from imitate.cli import main
 from imitate.progress import Bars
 
-__all__ = ["Stop", "Stopping"]
+__all__ = ["Stop", "Stopping", "results", "run"]
+
+
+def run(config: Path, runs: Path, *more: str) -> int:
+    """Run a probe and return its exit code."""
+    return main(["run", str(config), "--runs", str(runs), "--quiet", *more])
+
+
+def results(runs: Path) -> dict[str, Any]:
+    """Return the results of the run `small`."""
+    found: dict[str, Any] = json.loads((runs / "small" / "results.json").read_text("utf-8"))
+    return found
 
 
 class Stop(Exception):

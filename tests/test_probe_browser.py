@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from proberuns import run
 from test_probing_capacity import SMALL as CAPACITY
-from test_probing_grokking import SMALL, run
+from test_probing_grokking import SMALL
 from test_report_browser import CHROMIUM, DRIVER, Browser, open_browser
 
 pytestmark = [

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from proberuns import Stop, Stopping
+from proberuns import Stop, Stopping, results, run
 
 from evals.errors import ConfigError, DataError, RunError
 from evals.probes.grokking.measures import Frequencies
@@ -42,15 +41,6 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "small.yaml"
     path.write_text(SMALL, encoding="utf-8")
     return path
-
-
-def run(config: Path, runs: Path, *more: str) -> int:
-    return main(["run", str(config), "--runs", str(runs), "--quiet", *more])
-
-
-def results(runs: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((runs / "small" / "results.json").read_text("utf-8"))
-    return found
 
 
 def test_run_writes_results_and_report(

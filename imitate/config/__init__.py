@@ -32,6 +32,7 @@ from imitate.config.distilling import (
     JobSampling,
     SeedPrompts,
 )
+from imitate.config.grokking import ContrastConfig, GrokkingJob, SweepConfig
 from imitate.config.judging import (
     AnchorsConfig,
     DiscriminatorJudge,
@@ -73,7 +74,6 @@ from imitate.config.preferring import (
     ReviewsJudge,
     RunJudge,
 )
-from imitate.config.probing import ContrastConfig, GrokkingJob, SweepConfig
 from imitate.config.section import Section
 from imitate.config.tasks import (
     AnalysisConfig,

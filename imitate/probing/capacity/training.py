@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -30,7 +28,7 @@ from imitate.config import CapacityJob
 from imitate.hardware import detect_hardware
 from imitate.probing.capacity.plan import CapacityRun, Kind
 from imitate.probing.capacity.texts import TextData, digest_of, sequences_of
-from imitate.probing.tensors import write_tensors
+from imitate.probing.tensors import read_state, write_tensors
 from imitate.store import Store, file_hash, fingerprint, library_versions, source_hash
 
 __all__ = [
@@ -59,8 +57,6 @@ _MODULES = (
     "imitate.probing.capacity.texts",
     "imitate.probing.capacity.training",
 )
-
-_log = logging.getLogger(__name__)
 
 Report = Callable[[int, int | None, str], None]
 
@@ -185,15 +181,10 @@ def _write_state(state: State, path: Path) -> None:
 
 def _read_state(path: Path) -> State | None:
     """Return the state to go on from; None where there is none that can be read."""
-    if not path.is_file():
+    found = read_state(path)
+    if found is None:
         return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in ("rows", "first", "second")}
-    except SafetensorError as error:
-        _log.warning("%s is damaged (%s): training anew", path, error)
-        return None
+    tensors, about = found
     lanes = tuple(_as_lane(lane) for lane in json.loads(about["lanes"]))
     return State(int(about["step"]), **tensors, lanes=lanes)
 

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from evals.errors import RunError
@@ -35,7 +33,7 @@ from evals.probes.grokking.training import (
 from imitate.config import GrokkingJob
 from imitate.hardware import detect_hardware
 from imitate.probing.grokking.plan import GrokkingRun
-from imitate.probing.tensors import write_tensors
+from imitate.probing.tensors import read_state, write_tensors
 from imitate.store import Store, fingerprint, library_versions, source_hash
 
 __all__ = [
@@ -59,8 +57,6 @@ _MODULES = (
     "imitate.probing.grokking.plan",
     "imitate.probing.grokking.training",
 )
-
-_log = logging.getLogger(__name__)
 
 Report = Callable[[int, int | None, str], None]
 
@@ -194,15 +190,10 @@ def _link(saved: Path, path: Path) -> None:
 
 def _read_state(path: Path, n_networks: int) -> Snapshot | None:
     """Return the snapshot to go on from; None where there is none that can be read."""
-    if not path.is_file():
+    found = read_state(path)
+    if found is None:
         return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        _log.warning("%s is damaged (%s): training anew", path, error)
-        return None
+    tensors, about = found
     names = [name for name in NAMES if f"first.{name}" in tensors]
     return Snapshot(
         epoch=int(about["epoch"]),
