@@ -1,4 +1,4 @@
-"""Probes: small controlled trainings that show inside a network what is seen from outside."""
+"""The grokking probe: what is learned, by which network, how, and beside what."""
 
 from __future__ import annotations
 
