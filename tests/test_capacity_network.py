@@ -27,6 +27,7 @@ from evals.probes.capacity.training import (
     Network,
     Recipe,
     State,
+    batches,
     code_sequences,
     train_side_by_side,
 )
@@ -203,7 +204,7 @@ def test_a_check_says_what_the_weights_hold() -> None:
 
 def test_side_by_side_learns_what_each_learns_alone() -> None:
     """Whether others have fewer sequences, more, or stopped already."""
-    trained = networks(6, 30, 90)
+    trained = networks(16, 30, 90)
     recipe = given(max_steps=300, least_rise=0.3, window=2, cuts=1)
     together = last(trained, recipe)
     stopped = {lane.checks[-1].step for lane in together.lanes}
@@ -219,7 +220,7 @@ def test_side_by_side_learns_what_each_learns_alone() -> None:
 
 
 def test_going_on_from_any_check_ends_in_the_same_bits() -> None:
-    trained = networks(10, 40)
+    trained = networks(20, 40)
     states = list(train_side_by_side(trained, TINY, FAST))
     for start in (states[0], states[4]):
         again = last(trained, FAST, start)
@@ -320,3 +321,14 @@ def test_sequences_of_two_lengths_are_refused() -> None:
     mixed = [Network("a", draw_sequences(4, n, 16, 0), 0) for n in (7, 8)]
     with pytest.raises(DataError, match="one length"):
         next(train_side_by_side(mixed, TINY, FAST))
+
+
+def test_batches_of_two_sizes_are_refused() -> None:
+    with pytest.raises(DataError, match=r"batches of one size, got \[10, 16\]"):
+        next(train_side_by_side(networks(10, 20), TINY, FAST))
+
+
+def test_few_sequences_are_each_seen_once_a_step() -> None:
+    (network,) = networks(10)
+    for _, batch in zip(range(3), batches(network, FAST), strict=False):
+        assert sorted(batch.tolist()) == sorted(network.tokens.tolist())

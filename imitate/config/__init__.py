@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from imitate.config.capacity import (
     CapacityJob,
+    CapacityTrainConfig,
     OracleReference,
     SameSizeReference,
     SizeConfig,
@@ -92,6 +93,7 @@ __all__ = [
     "AnchorsConfig",
     "BaseConfig",
     "CapacityJob",
+    "CapacityTrainConfig",
     "Config",
     "ContrastConfig",
     "ControlName",

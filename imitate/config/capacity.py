@@ -104,7 +104,7 @@ class CapacityTrainConfig(Section):
     learning_rate: Positive = 1e-2
     """After the warm-up and before any cut."""
     batch: PositiveInt = 128
-    """Sequences in a step."""
+    """Sequences in a step, or all of a network's where they are fewer."""
     warmup: Annotated[int, Field(ge=0)] = 100
     """Steps over which the rate rises from 0."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9

@@ -54,7 +54,7 @@ class Recipe:
     Attributes:
         learning_rate: Of Adam, after the warm-up and before any cut.
         cut: Factor of a cut.
-        batch: Sequences in a step; a network with fewer sees some more than once in it.
+        batch: Sequences in a step; a network with fewer sees all of them in every step.
         warmup: Steps over which the rate rises, from 0.
         betas: Of Adam.
         epsilon: Of Adam.
@@ -129,9 +129,9 @@ def train_side_by_side(
         device: Where they are trained.
 
     Raises:
-        DataError: Sequences do not fit the shape or one another.
+        DataError: Sequences do not fit the shape or one another, or steps are of unlike batches.
     """
-    _refuse_misfits(networks, shape)
+    _refuse_misfits(networks, shape, recipe)
     if start is None:
         start = _untrained(networks, shape, recipe, device)
         yield start
@@ -259,7 +259,8 @@ class _Order:
     """Endless shuffled passes over a network's sequences, cut into batches."""
 
     def __init__(self, network: Network, batch: int) -> None:
-        self._tokens, self._seed, self._batch = network.tokens, network.seed, batch
+        self._tokens, self._seed = network.tokens, network.seed
+        self._batch = min(batch, len(network.tokens))
         self._shuffled = functools.lru_cache(maxsize=2)(self._shuffle)
 
     def batch(self, step: int) -> Tensor:
@@ -297,7 +298,7 @@ def _precision(device: str, is_bfloat16: bool) -> contextlib.AbstractContextMana
     return torch.autocast(device, torch.bfloat16)
 
 
-def _refuse_misfits(networks: Sequence[Network], shape: Shape) -> None:
+def _refuse_misfits(networks: Sequence[Network], shape: Shape, recipe: Recipe) -> None:
     lengths = sorted({network.tokens.shape[1] for network in networks})
     if len(lengths) != 1:
         raise DataError(f"networks side by side need sequences of one length, got {lengths}")
@@ -312,3 +313,6 @@ def _refuse_misfits(networks: Sequence[Network], shape: Shape) -> None:
                 f"{network.name}: tokens {least} to {most} do not fit a vocabulary of "
                 f"{shape.vocabulary}"
             )
+    sizes = sorted({min(recipe.batch, len(network.tokens)) for network in networks})
+    if len(sizes) != 1:
+        raise DataError(f"networks side by side need batches of one size, got {sizes}")

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from evals.memorization.law import BITS_PER_PARAMETER
 from evals.probes.capacity.shape import Shape
-from imitate.config import CapacityJob, SameSizeReference, SizeConfig
+from imitate.config import CapacityJob, CapacityTrainConfig, SameSizeReference, SizeConfig
 
 __all__ = ["CapacityPlan", "CapacityRun", "Kind", "plan_capacity", "share_programs"]
 
@@ -74,21 +74,25 @@ def plan_capacity(job: CapacityJob) -> CapacityPlan:
     runs = tuple(dict.fromkeys(_runs(job)))
     return CapacityPlan(
         runs=runs,
-        parts=tuple(share_programs(runs, job.train.side_by_side)),
+        parts=tuple(share_programs(runs, job.train)),
         n_parameters={(run.layers, run.width): run.shape(job).n_parameters for run in runs},
         max_steps=job.train.max_steps,
     )
 
 
-def share_programs(runs: Sequence[CapacityRun], most: int) -> list[tuple[CapacityRun, ...]]:
-    """Return the networks in parts that can be trained side by side.
+def share_programs(
+    runs: Sequence[CapacityRun], train: CapacityTrainConfig
+) -> list[tuple[CapacityRun, ...]]:
+    """Return the networks in parts that can be trained side by side: of one shape and batch.
 
     Those with about as much data stand together, as they stop at about the same time.
     """
-    alike: dict[tuple[int, int, float, int], list[CapacityRun]] = {}
+    alike: dict[tuple[int, int, float, int, int], list[CapacityRun]] = {}
     for run in runs:
-        key = (run.layers, run.width, run.learning_rate, run.length)
+        batch = min(train.batch, run.n_sequences)
+        key = (run.layers, run.width, run.learning_rate, run.length, batch)
         alike.setdefault(key, []).append(run)
+    most = train.side_by_side
     return [
         tuple(part[first : first + most])
         for group in alike.values()

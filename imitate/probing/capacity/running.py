@@ -79,7 +79,7 @@ def _train_all(
 ) -> dict[str, Path]:
     trained = find_members(store, STAGE)
     missing = [run for run in plan.runs if run_key(job, run, text) not in trained]
-    for part in share_programs(missing, job.train.side_by_side):
+    for part in share_programs(missing, job.train):
         named = part[0].name if len(part) == 1 else f"{len(part)} networks, {part[0].name} ..."
         with bars.cell(named) as report:
             trained |= train_part(job, part, text, store, report)
