@@ -298,5 +298,5 @@ def test_probe_that_there_is_not_is_told(config: Path) -> None:
 def test_check_tells_sizes_and_networks(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(config)]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "11 networks in 3 programs" in told
+    assert "11 networks in 4 programs" in told
     assert "3,032" in told
