@@ -10,8 +10,8 @@ the plan is the one that the trace has found.
     validate_plan(maze, response)
 
 Source: Stechly et al. (arXiv 2505.13775), whose validator's errors have these names. Ours deviates
-where a plan leaves the grid, which theirs does not see; that a path cannot be led back from a closed
-goal, or is none, theirs has names for and cannot occur.
+where a plan leaves the grid, which theirs does not see; that no path leads back from a closed goal,
+or none that is one, they have names for and it cannot occur.
 """
 
 from __future__ import annotations
