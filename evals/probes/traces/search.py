@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from evals.probes.traces.compiled import compiled
 
-__all__ = ["CLOSE", "CREATE", "path_length", "search"]
+__all__ = ["CLOSE", "CREATE", "breadth_first", "path_length", "search"]
 
 CLOSE, CREATE = 0, 1
 
@@ -73,6 +73,38 @@ def search(free: Cells, start: int, goal: int, rows: int, columns: int) -> tuple
                     opened[n_open], is_open[there] = there, True
                     n_open += 1
     return events[:n_events], _path(parent, start, goal, is_closed[goal])
+
+
+@compiled
+def breadth_first(free: Cells, start: int, goal: int, rows: int, columns: int) -> Places:
+    """Return the events (E, 4) of a breadth-first search, which closes cells as it created them."""
+    n_cells = rows * columns
+    cost = np.full(n_cells, -1)
+    queue, n_read, n_queued = np.empty(n_cells, np.int64), 0, 1
+    events, n_events = np.empty((2 * n_cells, 4), np.int64), 0
+    queue[0], cost[start] = start, 0
+    while n_read < n_queued:
+        here = queue[n_read]
+        n_read += 1
+        events[n_events] = (CLOSE, here, cost[here], _distance(here, goal, columns))
+        n_events += 1
+        if here == goal:
+            break
+        x, y = here % columns, here // columns
+        for is_inside, there in (
+            (y > 0, here - columns),
+            (x < columns - 1, here + 1),
+            (y < rows - 1, here + columns),
+            (x > 0, here - 1),
+        ):
+            if is_inside and free[there] and cost[there] < 0:
+                cost[there] = cost[here] + 1
+                distance = _distance(there, goal, columns)
+                events[n_events] = (CREATE, there, cost[there], distance)
+                n_events += 1
+                queue[n_queued] = there
+                n_queued += 1
+    return events[:n_events]
 
 
 @compiled
