@@ -1,8 +1,7 @@
 """Make a lab model: recipe in, checkpoint with tokenizer, scores and model card out.
 
 A plain loop over packed rows. A step's batch is a function of (recipe, step) alone, so a killed
-run resumes from its last checkpoint with identical weights. Hidden matrices train with Muon,
-embeddings and norms with AdamW.
+run resumes from its last checkpoint with identical weights.
 
 Glossary: B rows, T tokens of a row, V vocabulary.
 """
@@ -10,18 +9,23 @@ Glossary: B rows, T tokens of a row, V vocabulary.
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from evals.errors import ModelError
+from imitate.descent import (
+    descend,
+    load_checkpoint,
+    make_optimisers,
+    save_checkpoint,
+    set_rates,
+)
 from imitate.lab.corpus import stream_documents
 from imitate.lab.recipe import Architecture, PretrainRecipe, Stage
 from imitate.lab.tokenizer import END, END_OF_TEXT, PAD, load_tokenizer, token_id
@@ -33,7 +37,6 @@ CHECKPOINT_EVERY_S = 120.0
 CHECKPOINT_NAME = "checkpoint.pt"
 MAX_POSITIONS = 512
 N_WARMUP_STEPS = 40
-CLIP_NORM = 1.0
 
 Progress = Callable[[str], None]
 
@@ -107,7 +110,7 @@ def train_model(
         stop_after: Stop, with a checkpoint, after this many steps in all.
     """
     world = make_world(recipe.world_seed)
-    optimisers = _optimisers(model, recipe)
+    optimisers = make_optimisers(model, recipe.weight_decay)
     start, seconds = _restore(checkpoint, recipe, model, optimisers)
     started = time.monotonic() - seconds
     n_steps = sum(_n_steps(recipe, stage) for stage in recipe.stages)
@@ -121,13 +124,15 @@ def train_model(
         ids = batch_tokens(recipe, world, step)
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             loss = forward(input_ids=ids, labels=ids, use_cache=False).loss
-        _descend(loss, model, optimisers)
+        descend(loss, model, optimisers)
         meter.tell(step, float(loss.detach()))
         if time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
             saved_at = time.monotonic()
-            _save(checkpoint, recipe, model, optimisers, step + 1, seconds=saved_at - started)
+            about = {"step": step + 1, "seconds": saved_at - started}
+            save_checkpoint(checkpoint, recipe.fingerprint(), about, model, optimisers)
     seconds = time.monotonic() - started
-    _save(checkpoint, recipe, model, optimisers, last, seconds=seconds)
+    about = {"step": last, "seconds": seconds}
+    save_checkpoint(checkpoint, recipe.fingerprint(), about, model, optimisers)
     return seconds
 
 
@@ -187,18 +192,6 @@ def _place(recipe: PretrainRecipe, step: int) -> _Place:
     raise AssertionError(f"step lies {step} behind the last stage")
 
 
-def _optimisers(model: LlamaForCausalLM, recipe: PretrainRecipe) -> list[torch.optim.Optimizer]:
-    """Return Muon for the hidden matrices and AdamW for the rest; rates are set at each step."""
-    hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    known = set(map(id, hidden))
-    rest = [p for p in model.parameters() if id(p) not in known]
-    muon = torch.optim.Muon(
-        hidden, lr=1.0, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
-    adamw = torch.optim.AdamW(rest, lr=1.0, betas=(0.9, 0.98), weight_decay=0.0)
-    return [muon, adamw]
-
-
 def _set_rates(optimisers: list[torch.optim.Optimizer], recipe: PretrainRecipe, step: int) -> None:
     place = _place(recipe, step)
     stage = recipe.stages[place.stage_index]
@@ -207,40 +200,7 @@ def _set_rates(optimisers: list[torch.optim.Optimizer], recipe: PretrainRecipe, 
     n_decay = stage.decay_share * place.n_steps
     decay = min(1.0, (place.n_steps - place.step) / n_decay) if n_decay else 1.0
     rates = (stage.learning_rate, stage.embedding_learning_rate)
-    for optimiser, rate in zip(optimisers, rates, strict=True):
-        for group in optimiser.param_groups:
-            group["lr"] = rate * warmup * decay
-
-
-def _descend(
-    loss: torch.Tensor, model: LlamaForCausalLM, optimisers: list[torch.optim.Optimizer]
-) -> None:
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-    for optimiser in optimisers:
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-
-
-def _save(
-    checkpoint: Path,
-    recipe: PretrainRecipe,
-    model: LlamaForCausalLM,
-    optimisers: list[torch.optim.Optimizer],
-    step: int,
-    *,
-    seconds: float,
-) -> None:
-    state = {
-        "recipe": recipe.fingerprint(),
-        "step": step,
-        "seconds": seconds,
-        "model": model.state_dict(),
-        "optimisers": [optimiser.state_dict() for optimiser in optimisers],
-    }
-    partial = checkpoint.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, checkpoint)
+    set_rates(optimisers, [rate * warmup * decay for rate in rates])
 
 
 def _restore(
@@ -250,15 +210,8 @@ def _restore(
     optimisers: list[torch.optim.Optimizer],
 ) -> tuple[int, float]:
     """Load a checkpoint of this very recipe, if there is one; return its step and its seconds."""
-    if not checkpoint.exists():
-        return 0, 0.0
-    state: dict[str, Any] = torch.load(checkpoint, weights_only=True)
-    if state["recipe"] != recipe.fingerprint():
-        return 0, 0.0
-    model.load_state_dict(state["model"])
-    for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
-        optimiser.load_state_dict(saved)
-    return int(state["step"]), float(state["seconds"])
+    about = load_checkpoint(checkpoint, recipe.fingerprint(), model, optimisers)
+    return (int(about["step"]), float(about["seconds"])) if about else (0, 0.0)
 
 
 class _Meter:
