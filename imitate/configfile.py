@@ -24,7 +24,9 @@ from imitate.config import (
     DistillJob,
     GrokkingJob,
     JudgeCardJob,
+    ProbeJob,
     Section,
+    TracesJob,
 )
 
 __all__ = [
@@ -43,9 +45,10 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 Key = tuple[str | int, ...]
 
-_PROBES: dict[str, type[GrokkingJob | CapacityJob]] = {
+_PROBES: dict[str, type[ProbeJob]] = {
     "grokking": GrokkingJob,
     "capacity": CapacityJob,
+    "traces": TracesJob,
 }
 
 # YAML 1.1 reads 1e-4 as text, as which learning rates are written, and 2026-01-31 as a date, which
@@ -124,7 +127,7 @@ def is_probe(path: Path) -> bool:
     return "probe" in _read_tree(path).values
 
 
-def load_probe(path: Path, overrides: Sequence[str] = ()) -> GrokkingJob | CapacityJob:
+def load_probe(path: Path, overrides: Sequence[str] = ()) -> ProbeJob:
     """Return the config of a probe, as `load_config`.
 
     Raises:
@@ -140,7 +143,7 @@ def load_probe(path: Path, overrides: Sequence[str] = ()) -> GrokkingJob | Capac
 
 def probe_schema() -> str:
     """Return the JSON schema of probes that editors complete from."""
-    probes = Annotated[GrokkingJob | CapacityJob, Field(discriminator="probe")]
+    probes = Annotated[ProbeJob, Field(discriminator="probe")]
     return json.dumps(TypeAdapter(probes).json_schema(), indent=2)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from evals.endpoint import Sampling
 from imitate.network import Network, fill
 from imitate.tokens import answer_text
 
-__all__ = ["Answer", "StopRule", "batches_within", "decode"]
+__all__ = ["Answer", "EndRule", "StopRule", "batches_within", "decode"]
 
 COMPACT_SHARE = 0.75
 """Rows are dropped once so few of a batch are alive: dropping copies the cache."""
@@ -31,6 +32,14 @@ class Answer:
 
     ids: tuple[int, ...]
     is_stopped: bool
+
+
+class EndRule(Protocol):
+    """Tells whether an answer has ended."""
+
+    def has_ended(self, ids: Sequence[int]) -> bool:
+        """Return whether the newest of these tokens ends the answer."""
+        ...
 
 
 class StopRule:
@@ -67,7 +76,7 @@ def decode(
     prompts: Sequence[Sequence[int]],
     keys: Sequence[str],
     sampling: Sampling,
-    rule: StopRule,
+    rule: EndRule,
     *,
     batch_tokens: int,
     progress: Callable[[int], None] | None = None,
@@ -137,7 +146,7 @@ def _decode_batch(
     prompts: Sequence[Sequence[int]],
     limits: Sequence[int],
     picker: _Picker,
-    rule: StopRule,
+    rule: EndRule,
 ) -> list[Answer]:
     drawn: list[list[int]] = [[] for _ in prompts]
     is_stopped = [False] * len(prompts)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imitate.config import CapacityJob, Config, GrokkingJob, ModelTeacher, Section
+from imitate.config import Config, ModelTeacher, ProbeJob, Section
 from imitate.fingerprints import VLLM, data_digests
 from imitate.hardware import detect_hardware
 from imitate.models import resolve_model
@@ -59,9 +59,7 @@ def describe_provenance(
     }
 
 
-def describe_probe(
-    job: GrokkingJob | CapacityJob, config_path: Path, overrides: Sequence[str]
-) -> dict[str, Any]:
+def describe_probe(job: ProbeJob, config_path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the `provenance` part of a probe's `results.json`; it holds no clock and no path."""
     return _made(job, config_path, overrides, ("imitation-gap", "numpy", "scipy", "torch"))
 

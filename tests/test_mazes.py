@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from evals.errors import DataError
-from evals.probes.traces.mazes import Generator, Split, draw_mazes
+from evals.probes.traces.kinds import Generator, Split
+from evals.probes.traces.mazes import draw_mazes
 from evals.probes.traces.problems import Problem, draw_problems
 from evals.probes.traces.search import CLOSE, CREATE
 from evals.probes.traces.tokens import Vocabulary, published_line

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from evals.errors import DataError
-from evals.probes.traces.arms import FILLER, Arm, Damage, Treatment, make_traces
-from evals.probes.traces.mazes import Generator, Split
+from evals.probes.traces.arms import FILLER, make_traces
+from evals.probes.traces.kinds import Arm, Damage, Generator, Split, Treatment
 from evals.probes.traces.problems import draw_problems
 from evals.probes.traces.reading import read_maze, read_response
 from evals.probes.traces.tokens import Tokens, Vocabulary

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.errors import DataError
-from evals.probes.traces.mazes import Generator, Split
+from evals.probes.traces.kinds import Generator, Split
 from evals.probes.traces.problems import Problem, draw_problems
 from evals.probes.traces.reading import Maze, read_maze, read_response
 from evals.probes.traces.tokens import Vocabulary

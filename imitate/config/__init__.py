@@ -86,7 +86,11 @@ from imitate.config.tasks import (
     LmEvalItems,
     TaskConfig,
 )
+from imitate.config.traces import TracesJob
 from imitate.config.whole import Config
+
+ProbeJob = GrokkingJob | CapacityJob | TracesJob
+"""The config of a probe, by its `probe`."""
 
 __all__ = [
     "AnalysisConfig",
@@ -131,6 +135,7 @@ __all__ = [
     "OracleTeacher",
     "OutputsTeacher",
     "PreferenceConfig",
+    "ProbeJob",
     "ProbePairs",
     "PublishedTeacher",
     "RecordedImitator",
@@ -151,6 +156,7 @@ __all__ = [
     "TaskConfig",
     "Teacher",
     "TextConfig",
+    "TracesJob",
     "TrainConfig",
     "UniformConfig",
     "VerdictWords",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from evals.probes.capacity.shape import HEAD_SIZE
-from imitate.config.section import Name, PositiveInt, Section
+from imitate.config.section import Name, Positive, PositiveInt, Section
 
 __all__ = [
     "CapacityJob",
@@ -19,7 +19,7 @@ __all__ = [
     "UniformConfig",
 ]
 
-Positive = Annotated[float, Field(gt=0)]
+
 Vocabulary = Annotated[int, Field(ge=2)]
 Length = Annotated[int, Field(ge=2)]
 

@@ -10,19 +10,18 @@ Glossary: E operations of a trace, five tokens each; K tokens.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evals.errors import DataError
+from evals.probes.traces.kinds import Arm, Damage, Treatment
 from evals.probes.traces.problems import Problem
 from evals.probes.traces.search import breadth_first
 from evals.probes.traces.tokens import Tokens, Vocabulary
 
-__all__ = ["FILLER", "Arm", "Damage", "Treatment", "make_traces"]
+__all__ = ["FILLER", "make_traces"]
 
 FILLER = "<unk>"
 """What a filler trace repeats."""
@@ -32,64 +31,6 @@ _CELL, _COSTS = slice(1, 3), slice(3, 5)
 
 Steps = NDArray[np.int64]
 """(E, 5) ids of a trace's tokens."""
-
-
-class Arm(StrEnum):
-    """What a network is trained to say before its plan."""
-
-    SOLUTION_ONLY = "solution_only"
-    """Nothing."""
-    CORRECT = "correct"
-    """What A* does in the maze."""
-    SWAPPED = "swapped"
-    """What A* does in another maze of the same data."""
-    DAMAGED = "damaged"
-    """What A* does, a share of its operations damaged."""
-    FILLER = "filler"
-    """As many tokens as A*'s trace has, all the same."""
-    BREADTH_FIRST = "breadth_first"
-    """What another search does in the maze."""
-
-
-class Damage(StrEnum):
-    """What becomes of an operation that is damaged."""
-
-    COORDINATES = "coordinates"
-    """Its cell is another one."""
-    COSTS = "costs"
-    """Its cost and its distance are others."""
-    ORDER = "order"
-    """It changes places with others that are damaged."""
-    TRUNCATED = "truncated"
-    """The last ones are left out."""
-    FOREIGN = "foreign"
-    """Its words are such as no trace has."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Treatment:
-    """An arm, and for a damaged one by what and how much.
-
-    Attributes:
-        arm: Which arm.
-        damage: Of a damaged arm.
-        percent: Of the operations that are damaged, 0 to 100; rounded to whole operations.
-    """
-
-    arm: Arm
-    damage: Damage | None = None
-    percent: int = 0
-
-    def __post_init__(self) -> None:
-        if (self.arm is Arm.DAMAGED) != (self.damage is not None):
-            raise DataError("a damaged arm needs a damage, and no other arm has one")
-        if not 0 <= self.percent <= 100:
-            raise DataError(f"a share of damaged operations is 0 to 100 %, got {self.percent}")
-
-    @property
-    def name(self) -> str:
-        """What it is called in files and tables."""
-        return self.arm.value if self.damage is None else f"{self.damage}-{self.percent}"
 
 
 def make_traces(

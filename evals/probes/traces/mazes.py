@@ -15,19 +15,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evals.errors import DataError
 from evals.probes.traces.compiled import compiled
+from evals.probes.traces.kinds import LEAST_SIDE, Generator, Split
 from evals.probes.traces.search import path_length
 
-__all__ = ["LAYOUT_TRIES", "LEAST_SIDE", "Generator", "Mazes", "Split", "draw_mazes"]
+__all__ = ["LAYOUT_TRIES", "Mazes", "draw_mazes"]
 
-LEAST_SIDE = 4
-"""Rows and columns that a maze has at least."""
 LAYOUT_TRIES = 1_000
 """Layouts that are tried for a maze with a path; the public generator tries without end."""
 _PLACINGS = 100  # of start and goal in a layout
@@ -39,28 +37,6 @@ Cells = NDArray[np.bool_]
 """(R * C,) whether a cell is free."""
 Places = NDArray[np.int64]
 """Cells, or places in a list."""
-
-
-class Generator(StrEnum):
-    """How a maze is made."""
-
-    WILSON = "wilson"
-    """Loop-erased random walks: every spanning tree as likely."""
-    KRUSKAL = "kruskal"
-    """A spanning tree of edges in random order."""
-    DFS = "dfs"
-    """A spanning tree by random depth-first search: long corridors."""
-    SEARCHFORMER = "searchformer"
-    """Walls at random over 30 to 50 % of the cells; the path at least as long as a side."""
-    DRUNKARD = "drunkards_walk"
-    """A random walk until half of the cells are free."""
-
-
-class Split(StrEnum):
-    """Which stream of random numbers."""
-
-    TRAIN = "train"
-    TEST = "test"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

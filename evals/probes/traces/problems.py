@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.probes.traces.mazes import Generator, Split, draw_mazes
+from evals.probes.traces.kinds import Generator, Split
+from evals.probes.traces.mazes import draw_mazes
 from evals.probes.traces.search import search
 
 __all__ = ["Problem", "draw_problems"]

@@ -1,0 +1,131 @@
+"""Answers of all networks -> shares by arm, and arms against one another on the same problems.
+
+An arm's value of a problem is the mean over its seeds; problems are the clusters, and the spread of
+the seeds is added to the error of a difference.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evals.estimates import share_estimate
+from evals.probes.traces.kinds import Arm, Generator
+from evals.probes.traces.measures import Judged
+from evals.stats import average_over_seeds, cluster_sums, contrast, holm, joint_bootstrap
+from imitate.config import TracesJob
+from imitate.probing.traces.plan import TracesPlan, TracesRun
+
+__all__ = ["compare_arms", "score_arms"]
+
+RESAMPLES = 4000
+SEED = 0
+
+Answers = Mapping[tuple[TracesRun, Generator], Sequence[Judged]]
+
+_MEASURES: dict[str, Callable[[Judged], bool | None]] = {
+    "plan": lambda one: one.plan.is_valid,
+    "optimal": lambda one: one.is_optimal,
+    "published": lambda one: one.published.is_valid if one.published else None,
+    "strict": lambda one: one.strict.is_valid if one.strict else None,
+}
+
+
+def score_arms(
+    job: TracesJob, plan: TracesPlan, judged: Answers
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return, by arm and kind of maze, the shares of right plans, shortest plans and valid traces.
+
+    The interval is over problems, with those of all seeds in one cluster; each seed's own share
+    stands beside it.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for arm, runs in _by_arm(plan).items():
+        found[arm] = {
+            kind.value: {
+                name: _share([judged[run, kind] for run in runs], measure)
+                for name, measure in _MEASURES.items()
+            }
+            for kind in job.test.generators
+        }
+    return found
+
+
+def compare_arms(job: TracesJob, plan: TracesPlan, judged: Answers) -> list[dict[str, Any]]:
+    """Return every arm against the correct one, by kind of maze: the difference of right plans.
+
+    No difference is told where the better of the two solves less than the floor. All p-values of a
+    job are one family (Holm).
+    """
+    arms = _by_arm(plan)
+    if Arm.CORRECT.value not in arms:
+        return []
+    correct = arms[Arm.CORRECT.value]
+    found = [
+        _difference(job, arm, [judged[run, kind] for run in runs], kind, correct, judged)
+        for kind in job.test.generators
+        for arm, runs in arms.items()
+        if runs != correct
+    ]
+    told = {f"{one['arm']}/{one['test']}": one["p"] for one in found if one["p"] is not None}
+    adjusted = holm(told)
+    return [one | {"p_holm": adjusted.get(f"{one['arm']}/{one['test']}")} for one in found]
+
+
+def _difference(
+    job: TracesJob,
+    arm: str,
+    ours: Sequence[Sequence[Judged]],
+    kind: Generator,
+    correct: Sequence[TracesRun],
+    judged: Answers,
+) -> dict[str, Any]:
+    one = _plans(ours)
+    other = _plans([judged[run, kind] for run in correct])
+    told: dict[str, Any] = {
+        "arm": arm,
+        "test": kind.value,
+        "is_in_distribution": kind is job.maze.generator,
+        "share": float(one.mean()),
+        "correct_share": float(other.mean()),
+        "n": one.shape[1],
+        "n_seeds": len(one),
+    }
+    if max(told["share"], told["correct_share"]) < job.test.floor:
+        return told | {"difference": None, "low": None, "high": None, "p": None}
+    values = np.stack([one.mean(axis=0), other.mean(axis=0)])
+    sample = cluster_sums(values, np.arange(values.shape[1]))
+    draws = joint_bootstrap(sample, resamples=RESAMPLES, seed=SEED)
+    found = contrast(sample, draws, [1, -1])
+    if len(one) > 1:
+        found = average_over_seeds(found, (one.mean(axis=1) - other.mean(axis=1)).tolist())
+    low, high = found.interval()
+    return told | {"difference": found.value, "low": low, "high": high, "p": found.two_sided_p()}
+
+
+def _plans(answers: Sequence[Sequence[Judged]]) -> NDArray[np.float64]:
+    """Return (seeds, problems) whether a plan is right."""
+    return np.array([[float(one.plan.is_valid) for one in own] for own in answers])
+
+
+def _share(
+    answers: Sequence[Sequence[Judged]], measure: Callable[[Judged], bool | None]
+) -> dict[str, Any]:
+    values = [[measure(one) for one in own] for own in answers]
+    if any(value is None for own in values for value in own):
+        return {"value": None, "low": None, "high": None, "n": 0, "by_seed": []}
+    clusters = [str(place) for own in values for place in range(len(own))]
+    flat = np.array(values, np.float64)
+    told = dataclasses.asdict(share_estimate(flat.ravel(), clusters))
+    return told | {"by_seed": flat.mean(axis=1).tolist()}
+
+
+def _by_arm(plan: TracesPlan) -> dict[str, list[TracesRun]]:
+    found: dict[str, list[TracesRun]] = {}
+    for run in plan.runs:
+        found.setdefault(run.arm, []).append(run)
+    return found

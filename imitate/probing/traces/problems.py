@@ -1,0 +1,142 @@
+"""A traces job -> the problems of training and of every test, and the lines of an arm."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+
+from evals.errors import DataError
+from evals.probes.traces.arms import make_traces
+from evals.probes.traces.kinds import Generator, Split
+from evals.probes.traces.problems import Problem, draw_problems
+from evals.probes.traces.tokens import Tokens, Vocabulary
+from imitate.config import TracesJob
+from imitate.probing.traces.plan import TracesRun
+
+__all__ = ["Lines", "ProblemSet", "TestSet", "draw_all", "lines_of"]
+
+MOST_DRAWN = 20
+"""Problems that are drawn for a test, as a multiple of those asked for."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TestSet:
+    """Problems of one kind that no network was trained on, each once.
+
+    Attributes:
+        problems: What is asked.
+        n_known: Left out as they are trained on.
+        n_repeated: Left out as they were there already.
+    """
+
+    __test__ = False  # no case of pytest's
+
+    problems: tuple[Problem, ...]
+    n_known: int
+    n_repeated: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ProblemSet:
+    """All problems of a job.
+
+    Attributes:
+        vocabulary: Their tokens.
+        train: What is trained on.
+        n_repeated: How many of these are another of them once more.
+        tests: What is asked, by kind of maze.
+    """
+
+    vocabulary: Vocabulary
+    train: tuple[Problem, ...]
+    n_repeated: int
+    tests: Mapping[Generator, TestSet]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lines:
+    """What a network is trained on.
+
+    Attributes:
+        lines: Tokens of every line that fits, in the order of the problems.
+        n_query: Of each, how many tokens are the problem.
+        n_dropped: Lines that were too long.
+    """
+
+    lines: tuple[Tokens, ...]
+    n_query: tuple[int, ...]
+    n_dropped: int
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of all lines."""
+        return sum(map(len, self.lines))
+
+
+def draw_all(job: TracesJob) -> ProblemSet:
+    """Return all problems of a job.
+
+    Raises:
+        DataError: There are too few mazes of the size.
+    """
+    maze = job.maze
+    stream = draw_problems(
+        maze.generator, maze.rows, maze.columns, maze.seed, Split.TRAIN, coverage=maze.coverage
+    )
+    train = tuple(itertools.islice(stream, maze.n_train))
+    known = {problem.identity for problem in train}
+    return ProblemSet(
+        vocabulary=Vocabulary(maze.rows, maze.columns),
+        train=train,
+        n_repeated=len(train) - len(known),
+        tests={kind: _draw_test(job, kind, known) for kind in job.test.generators},
+    )
+
+
+def lines_of(job: TracesJob, run: TracesRun, problems: ProblemSet) -> Lines:
+    """Return what a network is trained on.
+
+    Raises:
+        DataError: A line is too long and the job says that this is an error, or all are.
+    """
+    words, context = problems.vocabulary, job.network.context
+    traces = make_traces(run.treatment, problems.train, words, run.seed)
+    lines, n_query = [], []
+    for problem, trace in zip(problems.train, traces, strict=True):
+        query = words.query(problem)
+        line = words.line(query, trace, words.plan(problem.path))
+        if len(line) <= context:
+            lines.append(line)
+            n_query.append(len(query))
+        elif job.network.too_long == "error":
+            raise DataError(
+                f"{run.name}: a line of {len(line):,} tokens does not fit a context of {context:,}",
+                hint="a larger `network.context`, or `network.too_long: drop`",
+            )
+    if not lines:
+        raise DataError(f"{run.name}: no line fits a context of {context:,} tokens")
+    return Lines(tuple(lines), tuple(n_query), len(problems.train) - len(lines))
+
+
+def _draw_test(job: TracesJob, kind: Generator, known: set[bytes]) -> TestSet:
+    maze, n = job.maze, job.test.n
+    stream = draw_problems(
+        kind, maze.rows, maze.columns, job.test.seed, Split.TEST, coverage=maze.coverage
+    )
+    found: dict[bytes, Problem] = {}
+    n_known = n_repeated = 0
+    for problem in itertools.islice(stream, MOST_DRAWN * n):
+        if problem.identity in known:
+            n_known += 1
+        elif problem.identity in found:
+            n_repeated += 1
+        else:
+            found[problem.identity] = problem
+        if len(found) == n:
+            return TestSet(tuple(found.values()), n_known, n_repeated)
+    raise DataError(
+        f"of {MOST_DRAWN * n:,} mazes of {maze.rows} x {maze.columns} by {kind}, {len(found):,} "
+        f"are neither trained on nor drawn twice, and {n:,} were asked for",
+        hint="a larger grid, or fewer in `maze.n_train` or `test.n`",
+    )
