@@ -529,6 +529,8 @@ def _last_line(folder: Path, page: Path, results: dict[str, Any]) -> str:
 
 
 def _end_of(run: dict[str, Any]) -> str:
+    if "training" in run:
+        return "trained"
     return str(run["phases"]["outcome"] if "phases" in run else run["standing"])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Block", "Cell", "Figure", "ProbePage", "Section", "Span", "Table", "Tone"]
+__all__ = ["Block", "Cell", "Figure", "ProbePage", "Section", "Slider", "Span", "Table", "Tone"]
 
 Tone = str
 """How a decision is coloured: a key of `reports.theme.TONES`, or empty."""
@@ -98,6 +98,14 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Slider:
+    """What a script of ours draws under a slider: `script` is its file, `data` what it reads."""
+
+    script: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class ProbePage:
     """All that both renderings of a probe's report say.
 
@@ -117,4 +125,4 @@ class ProbePage:
     first: tuple[Figure, ...]
     first_note: str
     sections: tuple[Section, ...]
-    slider: dict[str, Any] | None = None
+    slider: Slider | None = None

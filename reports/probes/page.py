@@ -15,13 +15,14 @@ from evals.errors import DataError, RecordError
 from reports.offline import content_policy, read_script, read_style, script_json
 from reports.probes.capacity.contents import capacity_page
 from reports.probes.grokking.contents import grokking_page
+from reports.probes.traces.contents import traces_page
 from reports.render import environment, write_figures
 
 __all__ = ["is_probe", "write_probe"]
 
 SCHEMA_VERSION = 1
 
-_PAGES = {"grokking": grokking_page, "capacity": capacity_page}
+_PAGES = {"grokking": grokking_page, "capacity": capacity_page, "traces": traces_page}
 
 
 def is_probe(folder: Path) -> bool:
@@ -58,7 +59,7 @@ def write_probe(folder: Path, *, out_dir: Path | None = None) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     html, markdown = out / "report.html", out / "report.md"
     style = read_style("report.css")
-    script = read_script("slider.js") if page.slider else None
+    script = read_script(page.slider.script) if page.slider else None
     told = environment(is_html=True).get_template("probe.html.j2")
     html.write_text(
         told.render(
@@ -66,7 +67,7 @@ def write_probe(folder: Path, *, out_dir: Path | None = None) -> Path:
             style=style,
             policy=content_policy(style, [script] if script else []),
             script=script,
-            slider_json=script_json(page.slider),
+            slider_json=script_json(page.slider.data if page.slider else None),
         ),
         encoding="utf-8",
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports.numbers import count, number, percent
-from reports.page import Figure, ProbePage, Section
+from reports.page import Figure, ProbePage, Section, Slider
 from reports.probes.grokking.drawn import (
     Band,
     Curve,
@@ -249,7 +249,7 @@ def _reach(rows: Sequence[Sequence[float]]) -> float:
     return max(abs(one) for row in rows for one in row)
 
 
-def _slider(main: Sequence[Entry]) -> Entry | None:
+def _slider(main: Sequence[Entry]) -> Slider | None:
     """Return spectra and losses at some snapshots of every seed, for the page's slider."""
     runs = [
         {
@@ -263,7 +263,7 @@ def _slider(main: Sequence[Entry]) -> Entry | None:
         for run in main
         if run["spectra"]["embedding"][0] is not None
     ]
-    return {"runs": runs} if runs else None
+    return Slider("spectra.js", {"runs": runs}) if runs else None
 
 
 def _at_epoch(run: Entry, epoch: int) -> Entry:

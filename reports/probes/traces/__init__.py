@@ -1,0 +1,1 @@
+"""The report of the probe of reasoning traces."""

@@ -1,0 +1,230 @@
+"""What the probe of reasoning traces found, as words, tables and drawings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reports.numbers import count, number, percent
+from reports.page import Figure, ProbePage, Section, Slider
+from reports.parts import Interval
+from reports.probes.made import made_by
+from reports.probes.traces.drawn import Dose, Share, draw_doses, draw_shares
+from reports.probes.traces.tables import (
+    arms_table,
+    contrast_table,
+    data_table,
+    fault_table,
+    length_table,
+    paper_table,
+    plan_trace_table,
+    score_table,
+)
+from reports.text import plural
+from reports.theme import SERIES
+
+__all__ = ["traces_page"]
+
+Entry = dict[str, Any]
+
+METHODS = (
+    (
+        "Problems",
+        "Mazes of the public generator, draw for draw; every network is asked the same, which none "
+        "was trained on. A plan is right if it is a legal path from start to goal, of any length.",
+    ),
+    (
+        "Traces",
+        "Valid, published: the trace can be replayed as a search, and the plan is as long as the "
+        "path that it found. Strict: costs and distances are true, nothing is left out, and the "
+        "plan is that path. An unreadable word fails both.",
+    ),
+    (
+        "Arms",
+        "The same problems in the same order, and the same plans. Swapped: every trace stands at "
+        "another problem. Damaged: a share of the operations. Filler: as many tokens that say "
+        "nothing. As many tokens: trained until it has seen as many as the correct arm.",
+    ),
+    (
+        "Differences",
+        "By problem, mean over seeds, bootstrap over problems; the spread of seeds is added where "
+        "there are several. One seed is one network, and says nothing of another.",
+    ),
+    (
+        "Deviations",
+        "Networks are Llamas of a few layers, hidden matrices are trained with Muon, and the loss "
+        "is on what follows the problem unless the config says otherwise.",
+    ),
+    (
+        "Source",
+        "Stechly, Valmeekam et al. 2025, arXiv 2505.13775; github.com/kstechly/"
+        "beyond-semantics-maze-visualizer.",
+    ),
+)
+
+
+def traces_page(results: Entry) -> ProbePage:
+    """Return what a report of the probe of reasoning traces says."""
+    sections = [
+        Section("shares", "Plans and traces", tables=(score_table(results),), short="Shares"),
+        *_contrasts(results),
+        *_doses(results),
+        Section(
+            "apart",
+            "Does the plan need its trace?",
+            tables=(
+                plan_trace_table(results),
+                *(fault_table(results, which) for which in ("plan", "published", "strict")),
+            ),
+            short="Plan by trace",
+        ),
+        Section("lengths", "By length", tables=(length_table(results),), short="Length"),
+        Section("paper", "Beside the paper", tables=(paper_table(results),), short="Paper"),
+        Section("mazes", "Mazes, step by step", paragraphs=(VIEWER,), short="Mazes"),
+        Section(
+            "made",
+            "What was trained on",
+            tables=(arms_table(results), data_table(results)),
+            short="Training",
+        ),
+        Section(
+            "methods",
+            "How it is measured",
+            terms=(*METHODS, ("Made by", made_by(results))),
+            short="Methods",
+        ),
+    ]
+    return ProbePage(
+        kicker=f"{results['name']}: reasoning traces",
+        headline=results["headline"],
+        lede=_lede(results),
+        first=_first_figures(results),
+        first_note="One row is one arm: how many plans are right, and how many of the traces "
+        "before them are valid searches.",
+        sections=tuple(sections),
+        slider=Slider("mazes.js", {"examples": results["examples"]}),
+    )
+
+
+VIEWER = (
+    "Every example problem with the answer of each arm's first network. Closed cells are numbered "
+    "in their order, created ones are marked; the plan is drawn at the end, and where a validator "
+    "objected it says so."
+)
+
+
+def _lede(results: Entry) -> str:
+    config, data = results["provenance"]["config"], results["data"]
+    maze = config["maze"]
+    return (
+        f"Networks of {count(results['n_parameters'])} parameters learn from "
+        f"{count(data['n_train'])} mazes of {maze['rows']} x {maze['columns']} "
+        f"({data['generator']}) to find a path, {plural(len(config['seeds']), 'seed')}; what they "
+        "are trained to say before the plan is all that differs. A path has "
+        f"{number(data['path_length'], 1)} cells, a search {number(data['operations'], 1)} "
+        "operations."
+    )
+
+
+def _first_figures(results: Entry) -> tuple[Figure, ...]:
+    trained = results["data"]["generator"]
+    kinds = sorted(results["data"]["tests"], key=lambda kind: kind != trained)
+    return tuple(
+        Figure(
+            f"plan-and-trace-{kind}",
+            f"Tested on {kind}" + (", as trained on" if kind == trained else ""),
+            f"Share of right plans and of valid traces by arm, on mazes of {kind}.",
+            draw_shares(_shares(results, kind)),
+        )
+        for kind in kinds[:2]
+    )
+
+
+def _shares(results: Entry, kind: str) -> list[Share]:
+    found = []
+    for arm, kinds in results["scores"].items():
+        plan, trace = kinds[kind]["plan"], kinds[kind]["published"]
+        has_trace = bool(trace["n"])
+        found.append(
+            Share(
+                arm=arm,
+                plan=100 * plan["value"],
+                plan_interval=_interval(plan),
+                trace=100 * trace["value"] if has_trace else None,
+                trace_interval=_interval(trace) if has_trace else None,
+            )
+        )
+    return found
+
+
+def _interval(estimate: Entry) -> Interval | None:
+    if estimate["low"] is None:
+        return None
+    return (100 * estimate["low"], 100 * estimate["high"])
+
+
+def _contrasts(results: Entry) -> list[Section]:
+    if not results["contrasts"]:
+        return []
+    told = [one for one in results["contrasts"] if one["difference"] is not None]
+    left = len(results["contrasts"]) - len(told)
+    words = (
+        f"{plural(left, 'comparison')} of {count(len(results['contrasts']))} not drawn: the better "
+        "arm solves too little.",
+    )
+    return [
+        Section(
+            "contrasts",
+            "Against correct traces",
+            paragraphs=words if left else (),
+            tables=(contrast_table(results),),
+            short="Differences",
+        )
+    ]
+
+
+def _doses(results: Entry) -> list[Section]:
+    damaged = [one for one in results["arms"] if one["damage"] and not one["is_matched"]]
+    if not damaged:
+        return []
+    kinds = list(dict.fromkeys(one["damage"] for one in damaged))
+    trained = results["data"]["generator"]
+    return [
+        Section(
+            "doses",
+            "How much damage a plan bears",
+            figures=tuple(
+                _dose_figure(results, damaged, kinds, test)
+                for test in results["data"]["tests"]
+                if test == trained
+            ),
+            short="Damage",
+        )
+    ]
+
+
+def _dose_figure(
+    results: Entry, damaged: Sequence[Entry], kinds: Sequence[str], test: str
+) -> Figure:
+    scores = results["scores"]
+    doses = [(one["damage"], one["percent"], one["arm"]) for one in damaged]
+    if "correct" in scores:
+        doses += [(kind, 0, "correct") for kind in kinds]
+    shown = [
+        Dose(
+            damage=kind,
+            dose=float(dose),
+            plan=100 * scores[arm][test]["plan"]["value"],
+            interval=_interval(scores[arm][test]["plan"]),
+        )
+        for kind, dose, arm in sorted(set(doses))
+    ]
+    return Figure(
+        "doses",
+        "Right plans over damage",
+        "Percent of right plans over the percent of operations that are damaged, a line a damage: "
+        + "; ".join(
+            f"{one.damage} {number(one.dose, 0)} %: {percent(one.plan / 100)}" for one in shown
+        ),
+        draw_doses(shown, dict(zip(kinds, SERIES, strict=False))),
+    )

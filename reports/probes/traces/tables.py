@@ -1,0 +1,272 @@
+"""The tables of the report on reasoning traces: shares, differences, faults, and the paper's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from reports.numbers import count, number, percent, points, points_interval, share_interval
+from reports.page import Cell, Table
+
+__all__ = [
+    "arms_table",
+    "contrast_table",
+    "data_table",
+    "fault_table",
+    "length_table",
+    "paper_table",
+    "plan_trace_table",
+    "score_table",
+]
+
+Entry = dict[str, Any]
+
+PUBLISHED = (
+    ("wilson", "wilson", 79.9, 83.3),
+    ("wilson", "drunkards_walk", 0.0, 11.7),
+    ("searchformer", "drunkards_walk", 62.1, 95.4),
+    ("searchformer", "searchformer", 56.2, 89.1),
+)
+"""Trained on, tested on, percent of right plans with correct and with swapped traces.
+
+Stechly et al., arXiv 2505.13775, version 3: 30 x 30, 50,000 problems, a model of 0.5 billion.
+"""
+
+FAULTS = {
+    "plan": "The plan fails first by",
+    "published": "The trace fails first by, published validator",
+    "strict": "The trace fails first by, strict validator",
+}
+
+
+def score_table(results: Entry) -> Table:
+    """Return the shares of right plans and valid traces, by arm and kind of maze."""
+    rows = tuple(
+        (
+            Cell(arm, kind if kind != results["data"]["generator"] else f"{kind}, as trained on"),
+            _share(own["plan"]),
+            _share(own["optimal"]),
+            _share(own["published"]),
+            _share(own["strict"]),
+            Cell(", ".join(percent(one) for one in own["plan"]["by_seed"])),
+        )
+        for arm, kinds in results["scores"].items()
+        for kind, own in kinds.items()
+    )
+    return Table(
+        "Right plans and valid traces",
+        (
+            "Before the plan",
+            "Plan right",
+            "Plan shortest",
+            "Trace valid, published",
+            "Strict",
+            "Plan right, by seed",
+        ),
+        rows,
+        note="Intervals are over problems, all seeds of one in a cluster.",
+    )
+
+
+def contrast_table(results: Entry) -> Table:
+    """Return every arm against the correct one on the same problems."""
+    rows = tuple(
+        (
+            Cell(one["arm"], one["test"]),
+            Cell(percent(one["share"])),
+            Cell(percent(one["correct_share"])),
+            _difference(one),
+            Cell(number(one["p_holm"], 3) if one["p_holm"] is not None else "–"),
+        )
+        for one in results["contrasts"]
+    )
+    floor = results["provenance"]["config"]["test"]["floor"]
+    return Table(
+        "Against correct traces, on the same problems",
+        ("Before the plan", "Plan right", "With correct traces", "Difference, points", "p, Holm"),
+        rows,
+        note=f"Not compared where the better of the two solves under {percent(floor, 0)}. The "
+        "interval is over problems and, of several seeds, over these too.",
+    )
+
+
+def paper_table(results: Entry) -> Table:
+    """Return the paper's shares, with ours where we trained on the same kind of maze."""
+    scores, trained = results["scores"], results["data"]["generator"]
+
+    def ours(arm: str, train: str, test: str) -> Cell:
+        own = scores.get(arm, {}).get(test) if train == trained else None
+        return _share(own["plan"]) if own else Cell("–")
+
+    rows = tuple(
+        (
+            Cell(f"{train} → {test}"),
+            Cell(f"{number(correct, 1)} %"),
+            ours("correct", train, test),
+            Cell(f"{number(swapped, 1)} %"),
+            ours("swapped", train, test),
+        )
+        for train, test, correct, swapped in PUBLISHED
+    )
+    maze = results["provenance"]["config"]["maze"]
+    return Table(
+        "Beside the paper",
+        ("Trained on → tested on", "Correct, paper", "Ours", "Swapped, paper", "Ours"),
+        rows,
+        note="The paper, version 3: mazes of 30 x 30, 50,000 of them, a model of 0.5 billion "
+        f"parameters. Ours: {maze['rows']} x {maze['columns']}, {count(maze['n_train'])}, "
+        f"{count(results['n_parameters'])} parameters, so nothing need agree. In the paper no "
+        "trace of a swapped arm is valid.",
+    )
+
+
+def plan_trace_table(results: Entry) -> Table:
+    """Return how many answers have a right or wrong plan after a valid or invalid trace."""
+    kinds = ("right, valid", "right, invalid", "wrong, valid", "wrong, invalid")
+    rows = []
+    for arm, test, runs in _by_arm_and_test(results):
+        summed: Counter[str] = Counter()
+        for run in runs:
+            summed.update(run["tests"][test]["published"])
+        n = sum(summed.values())
+        if n:
+            shares = (Cell(count(summed[kind]), percent(summed[kind] / n)) for kind in kinds)
+            rows.append((Cell(arm, test), *shares))
+    return Table(
+        "Plan by trace",
+        (
+            "Before the plan",
+            "Right plan, valid trace",
+            "Right plan, invalid trace",
+            "Wrong plan, valid trace",
+            "Wrong plan, invalid trace",
+        ),
+        tuple(rows),
+        note="Answers of all seeds; the published validator.",
+    )
+
+
+def fault_table(results: Entry, which: str) -> Table:
+    """Return by what plans or traces fail first, in mazes like those trained on."""
+    test = results["data"]["generator"]
+    by_arm: dict[str, Counter[str]] = {}
+    for arm, kind, runs in _by_arm_and_test(results):
+        if kind == test:
+            by_arm[arm] = sum(
+                (Counter(run["tests"][kind]["faults"][which]) for run in runs), Counter()
+            )
+    names = sorted({name for own in by_arm.values() for name in own})
+    rows = tuple(
+        (Cell(arm), *(Cell(count(own[name])) for name in names)) for arm, own in by_arm.items()
+    )
+    return Table(FAULTS[which], ("Before the plan", *names), rows, is_folded=True)
+
+
+def length_table(results: Entry) -> Table:
+    """Return right plans by the length of the shortest path, in mazes like those trained on."""
+    test = results["data"]["generator"]
+    rows = []
+    columns: list[str] = []
+    for arm, kind, runs in _by_arm_and_test(results):
+        if kind != test:
+            continue
+        groups = [run["tests"][kind]["by_length"] for run in runs]
+        columns = [f"{one['low']} to {one['high']} cells" for one in groups[0]]
+        summed = [
+            (sum(one["right"] for one in same), sum(one["n"] for one in same))
+            for same in zip(*groups, strict=True)
+        ]
+        cells = (Cell(percent(right / n), f"of {count(n)}") for right, n in summed)
+        rows.append((Cell(arm), *cells))
+    return Table("Right plans by length of the path", ("Before the plan", *columns), tuple(rows))
+
+
+def arms_table(results: Entry) -> Table:
+    """Return what every arm was trained on."""
+    told = {one["arm"]: one for one in results["arms"]}
+    rows = []
+    for arm, runs in _by_arm(results).items():
+        first, valid = runs[0]["training"], told[arm]["valid_in_training"]
+        ratios = [
+            test["length_ratio"]
+            for run in runs
+            for kind, test in run["tests"].items()
+            if kind == results["data"]["generator"] and test["length_ratio"] is not None
+        ]
+        rows.append(
+            (
+                Cell(arm),
+                Cell(count(first["n_problems"]), f"{count(first['n_dropped'])} lines dropped"),
+                Cell(count(first["n_tokens"]), f"{number(first['mean_tokens'], 0)} a line"),
+                Cell(count(first["n_steps"])),
+                Cell(number(first["losses"][-1], 3)),
+                Cell(
+                    percent(valid["published"] / valid["n"]) if valid else "–",
+                    f"strict {percent(valid['strict'] / valid['n'])}" if valid else "",
+                ),
+                Cell(number(sum(ratios) / len(ratios)) if ratios else "–"),
+            )
+        )
+    return Table(
+        "What every arm is trained on",
+        (
+            "Before the plan",
+            "Problems seen",
+            "Tokens seen",
+            "Steps",
+            "Last loss, nats",
+            "Valid traces in training",
+            "Trace length over A*'s",
+        ),
+        tuple(rows),
+        note="Of the first seed, but for the trace length: median over answers, mean over seeds.",
+    )
+
+
+def data_table(results: Entry) -> Table:
+    """Return the problems of every test, and what was left out of them."""
+    rows = tuple(
+        (
+            Cell(kind),
+            Cell(count(own["n"])),
+            Cell(number(own["path_length"], 1)),
+            Cell(count(own["n_known"])),
+            Cell(count(own["n_repeated"])),
+        )
+        for kind, own in results["data"]["tests"].items()
+    )
+    return Table(
+        "Tests",
+        ("Mazes", "Problems", "Cells of a path", "Left out: trained on", "Left out: twice"),
+        rows,
+    )
+
+
+def _by_arm(results: Entry) -> Mapping[str, Sequence[Entry]]:
+    found: dict[str, list[Entry]] = {}
+    for run in results["runs"]:
+        found.setdefault(run["arm"], []).append(run)
+    return found
+
+
+def _by_arm_and_test(results: Entry) -> Iterator[tuple[str, str, Sequence[Entry]]]:
+    for arm, runs in _by_arm(results).items():
+        for test in runs[0]["tests"]:
+            yield arm, test, runs
+
+
+def _share(estimate: Entry) -> Cell:
+    if not estimate["n"]:
+        return Cell("–")
+    return Cell(percent(estimate["value"]), share_interval((estimate["low"], estimate["high"])))
+
+
+def _difference(one: Entry) -> Cell:
+    if one["difference"] is None:
+        return Cell("not compared")
+    return Cell(
+        points(one["difference"]),
+        points_interval((one["low"], one["high"])),
+        is_strong=one["low"] > 0 or one["high"] < 0,
+    )
