@@ -28,6 +28,7 @@ class TestSet:
         problems: What is asked.
         n_known: Left out as they are trained on.
         n_repeated: Left out as they were there already.
+        n_too_long: Left out as their correct line does not fit the context.
     """
 
     __test__ = False  # no case of pytest's
@@ -35,6 +36,7 @@ class TestSet:
     problems: tuple[Problem, ...]
     n_known: int
     n_repeated: int
+    n_too_long: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,14 +45,16 @@ class ProblemSet:
 
     Attributes:
         vocabulary: Their tokens.
-        train: What is trained on.
+        train: What every arm is trained on.
         n_repeated: How many of these are another of them once more.
+        n_too_long: Left out as their correct line does not fit the context.
         tests: What is asked, by kind of maze.
     """
 
     vocabulary: Vocabulary
     train: tuple[Problem, ...]
     n_repeated: int
+    n_too_long: int
     tests: Mapping[Generator, TestSet]
 
 
@@ -61,7 +65,7 @@ class Lines:
     Attributes:
         lines: Tokens of every line that fits, in the order of the problems.
         n_query: Of each, how many tokens are the problem.
-        n_dropped: Lines that were too long.
+        n_dropped: Lines that were too long, though the correct ones of their problems are not.
     """
 
     lines: tuple[Tokens, ...]
@@ -78,18 +82,27 @@ def draw_all(job: TracesJob) -> ProblemSet:
     """Return all problems of a job.
 
     Raises:
-        DataError: There are too few mazes of the size.
+        DataError: There are too few mazes of the size, or a line is too long and the job says that
+            this is an error.
     """
     maze = job.maze
     stream = draw_problems(
         maze.generator, maze.rows, maze.columns, maze.seed, Split.TRAIN, coverage=maze.coverage
     )
-    train = tuple(itertools.islice(stream, maze.n_train))
+    vocabulary = Vocabulary(maze.rows, maze.columns)
+    drawn = list(itertools.islice(stream, maze.n_train))
+    train = tuple(problem for problem in drawn if _fits(job, problem, vocabulary))
+    if len(train) < 2:
+        raise DataError(
+            f"{len(train)} of {len(drawn):,} lines fit a context of {job.network.context:,} tokens",
+            hint="a larger `network.context`, or a smaller grid",
+        )
     known = {problem.identity for problem in train}
     return ProblemSet(
-        vocabulary=Vocabulary(maze.rows, maze.columns),
+        vocabulary=vocabulary,
         train=train,
         n_repeated=len(train) - len(known),
+        n_too_long=len(drawn) - len(train),
         tests={kind: _draw_test(job, kind, known) for kind in job.test.generators},
     )
 
@@ -98,7 +111,7 @@ def lines_of(job: TracesJob, run: TracesRun, problems: ProblemSet) -> Lines:
     """Return what a network is trained on.
 
     Raises:
-        DataError: A line is too long and the job says that this is an error, or all are.
+        DataError: A line is too long and the job says that this is an error.
     """
     words, context = problems.vocabulary, job.network.context
     traces = make_traces(run.treatment, problems.train, words, run.seed)
@@ -110,13 +123,32 @@ def lines_of(job: TracesJob, run: TracesRun, problems: ProblemSet) -> Lines:
             lines.append(line)
             n_query.append(len(query))
         elif job.network.too_long == "error":
-            raise DataError(
-                f"{run.name}: a line of {len(line):,} tokens does not fit a context of {context:,}",
-                hint="a larger `network.context`, or `network.too_long: drop`",
-            )
-    if not lines:
-        raise DataError(f"{run.name}: no line fits a context of {context:,} tokens")
+            raise _too_long(job, len(line))
     return Lines(tuple(lines), tuple(n_query), len(problems.train) - len(lines))
+
+
+def _fits(job: TracesJob, problem: Problem, vocabulary: Vocabulary) -> bool:
+    """Return whether the correct line of a problem fits the context.
+
+    Raises:
+        DataError: It does not, and the job says that this is an error.
+    """
+    correct = vocabulary.line(
+        vocabulary.query(problem),
+        vocabulary.trace(problem.events),
+        vocabulary.plan(problem.path),
+    )
+    fits = len(correct) <= job.network.context
+    if not fits and job.network.too_long == "error":
+        raise _too_long(job, len(correct))
+    return fits
+
+
+def _too_long(job: TracesJob, n_tokens: int) -> DataError:
+    return DataError(
+        f"a line of {n_tokens:,} tokens does not fit a context of {job.network.context:,}",
+        hint="a larger `network.context`, or `network.too_long: drop`",
+    )
 
 
 def _draw_test(job: TracesJob, kind: Generator, known: set[bytes]) -> TestSet:
@@ -125,18 +157,21 @@ def _draw_test(job: TracesJob, kind: Generator, known: set[bytes]) -> TestSet:
         kind, maze.rows, maze.columns, job.test.seed, Split.TEST, coverage=maze.coverage
     )
     found: dict[bytes, Problem] = {}
-    n_known = n_repeated = 0
+    vocabulary = Vocabulary(maze.rows, maze.columns)
+    n_known = n_repeated = n_too_long = 0
     for problem in itertools.islice(stream, MOST_DRAWN * n):
         if problem.identity in known:
             n_known += 1
         elif problem.identity in found:
             n_repeated += 1
+        elif not _fits(job, problem, vocabulary):
+            n_too_long += 1
         else:
             found[problem.identity] = problem
         if len(found) == n:
-            return TestSet(tuple(found.values()), n_known, n_repeated)
+            return TestSet(tuple(found.values()), n_known, n_repeated, n_too_long)
     raise DataError(
         f"of {MOST_DRAWN * n:,} mazes of {maze.rows} x {maze.columns} by {kind}, {len(found):,} "
-        f"are neither trained on nor drawn twice, and {n:,} were asked for",
-        hint="a larger grid, or fewer in `maze.n_train` or `test.n`",
+        f"are neither trained on nor drawn twice nor too long, and {n:,} were asked for",
+        hint="a larger grid or `network.context`, or fewer in `maze.n_train` or `test.n`",
     )

@@ -93,6 +93,7 @@ def _data(job: TracesJob, problems: ProblemSet) -> dict[str, Any]:
     return {
         "n_train": len(problems.train),
         "n_repeated": problems.n_repeated,
+        "n_too_long": problems.n_too_long,
         "generator": job.maze.generator.value,
         "path_length": float(np.mean([len(one.path) for one in problems.train])),
         "operations": float(np.mean([len(one.events) for one in problems.train])),
@@ -101,6 +102,7 @@ def _data(job: TracesJob, problems: ProblemSet) -> dict[str, Any]:
                 "n": len(test.problems),
                 "n_known": test.n_known,
                 "n_repeated": test.n_repeated,
+                "n_too_long": test.n_too_long,
                 "path_length": float(np.mean([len(one.path) for one in test.problems])),
             }
             for kind, test in problems.tests.items()

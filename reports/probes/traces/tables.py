@@ -233,13 +233,17 @@ def data_table(results: Entry) -> Table:
             Cell(number(own["path_length"], 1)),
             Cell(count(own["n_known"])),
             Cell(count(own["n_repeated"])),
+            Cell(count(own["n_too_long"])),
         )
         for kind, own in results["data"]["tests"].items()
     )
     return Table(
         "Tests",
-        ("Mazes", "Problems", "Cells of a path", "Left out: trained on", "Left out: twice"),
+        ("Mazes", "Problems", "Cells of a path", "Left out: trained on", "Twice", "Too long"),
         rows,
+        note=f"Of the problems to train on {count(results['data']['n_too_long'])} were left out of "
+        f"every arm as their correct lines are too long; {count(results['data']['n_repeated'])} are "
+        "another of them once more.",
     )
 
 

@@ -1,0 +1,300 @@
+"""`imitate run` on a probe of reasoning traces: results, resume, reuse, wrong input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from proberuns import Stop, Stopping, results, run
+from transformers import LlamaForCausalLM
+
+from evals.errors import ConfigError, DataError
+from evals.probes.traces.kinds import Arm, Damage, Generator, Treatment
+from evals.probes.traces.tokens import Vocabulary
+from imitate.cli import main
+from imitate.config import TracesJob
+from imitate.configfile import load_probe
+from imitate.probing import plan_probe, run_probe
+from imitate.probing.traces.plan import TracesRun
+from imitate.probing.traces.problems import ProblemSet, draw_all, lines_of
+from imitate.probing.traces.training import batch_lines, new_network
+from imitate.progress import Bars
+from imitate.store import Store
+
+SMALL = """\
+probe: traces
+name: small
+maze: {rows: 4, columns: 4, generator: searchformer, n_train: 60}
+arms:
+  - {kind: solution_only}
+  - {kind: correct}
+  - {kind: swapped}
+  - {kind: damaged, damage: costs, percents: [50]}
+seeds: [0, 1]
+network: {layers: 1, width: 32, context: 220}
+train: {batch_tokens: 700, checkpoint_every: 4}
+test: {generators: [searchformer, wilson], n: 12, floor: 0}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL, encoding="utf-8")
+    return path
+
+
+def job_of(config: Path, *overrides: str) -> TracesJob:
+    job = load_probe(config, overrides)
+    assert isinstance(job, TracesJob)
+    return job
+
+
+def problems_of(job: TracesJob) -> ProblemSet:
+    return draw_all(job)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of runs with one that has ended."""
+    folder = tmp_path_factory.mktemp("traces")
+    (folder / "small.yaml").write_text(SMALL, encoding="utf-8")
+    assert run(folder / "small.yaml", folder / "runs") == 0
+    return folder / "runs"
+
+
+ARMS = ["solution_only", "solution_only, as many tokens", "correct", "swapped", "costs-50"]
+
+
+def test_run_tells_every_network_and_every_arm(finished: Path) -> None:
+    found = results(finished)
+    assert found["headline"].startswith("Trained on correct traces, networks solved ")
+    assert [one["arm"] for one in found["arms"]] == ARMS
+    assert sorted(found["scores"]) == sorted(ARMS)
+    assert len(found["runs"]) == 2 * len(ARMS)
+    assert len(found["contrasts"]) == 2 * (len(ARMS) - 1)
+    assert all(one["n"] == 12 and one["n_seeds"] == 2 for one in found["contrasts"])
+
+
+def test_answers_are_counted_once_each(finished: Path) -> None:
+    for one in results(finished)["runs"]:
+        for test in one["tests"].values():
+            assert len(test["plans"]) == test["n"] == 12
+            right = test["plans"].count("1")
+            assert right == sum(group["right"] for group in test["by_length"])
+            judged = test["published"]
+            if one["arm"].startswith("solution_only"):
+                assert sum(judged.values()) == 0
+            else:
+                assert sum(judged.values()) == 12
+                assert right == judged["right, valid"] + judged["right, invalid"]
+
+
+def test_report_has_every_part_and_the_weights_are_transformers_own(finished: Path) -> None:
+    page = (finished / "small" / "report.md").read_text(encoding="utf-8")
+    for title in (
+        "Plans and traces",
+        "Against correct traces",
+        "How much damage a plan bears",
+        "Does the plan need its trace?",
+        "Beside the paper",
+    ):
+        assert title in page
+    weights = next((finished / ".store" / "cells" / "traces-train").glob("*/model.safetensors"))
+    network = LlamaForCausalLM.from_pretrained(weights.parent)
+    assert network.num_parameters() == results(finished)["n_parameters"]
+
+
+def test_traces_in_training_are_what_the_arm_says(finished: Path) -> None:
+    valid = {one["arm"]: one["valid_in_training"] for one in results(finished)["arms"]}
+    assert valid["solution_only"] is None
+    assert valid["correct"] == {"n": 60, "published": 60, "strict": 60}
+    assert valid["swapped"]["strict"] == 0
+    assert valid["costs-50"]["strict"] == 0
+
+
+def test_matched_arms_see_as_many_tokens_as_the_correct_one(finished: Path) -> None:
+    seen = {
+        one["arm"]: one["training"]["n_tokens"]
+        for one in results(finished)["runs"]
+        if one["seed"] == 0
+    }
+    assert seen["solution_only"] < 0.6 * seen["correct"]
+    assert seen["correct"] <= seen["solution_only, as many tokens"] < seen["correct"] + 700
+    assert seen["swapped"] == seen["correct"]
+
+
+def test_another_arm_trains_no_more_than_itself(config: Path, finished: Path) -> None:
+    trained = finished / ".store" / "cells" / "traces-train"
+    before = {path.name for path in trained.iterdir()}
+    config.write_text(SMALL.replace("percents: [50]", "percents: [50, 100]"), encoding="utf-8")
+    run(config, finished, "--name", "more")
+    assert len({path.name for path in trained.iterdir()} - before) == 2
+
+
+def test_no_difference_is_told_where_neither_arm_solves_enough(
+    config: Path, finished: Path
+) -> None:
+    run(config, finished, "--name", "floor", "--set", "test.floor=0.99")
+    told = json.loads((finished / "floor" / "results.json").read_text(encoding="utf-8"))
+    assert {one["difference"] for one in told["contrasts"]} == {None}
+    page = (finished / "floor" / "report.md").read_text(encoding="utf-8")
+    assert "8 comparisons of 8 not drawn" in page
+
+
+def test_killed_and_resumed_it_gives_identical_results(config: Path, tmp_path: Path) -> None:
+    more = ("seeds=[0]", "arms=[{kind: correct}, {kind: swapped}]", "test.generators=[wilson]")
+    job = load_probe(config, more)
+    plan = plan_probe(job)
+    whole = run_probe(job, plan, Store(tmp_path / "whole"), Bars(None, 0))
+    n_stops = 0
+    for after in (7, 3, 11, 6, 9):
+        try:
+            run_probe(job, plan, Store(tmp_path / "killed"), Stopping(after))
+        except Stop:
+            n_stops += 1
+    resumed = run_probe(job, plan, Store(tmp_path / "killed"), Bars(None, 0))
+    assert n_stops >= 3
+    assert json.dumps(resumed) == json.dumps(whole)
+
+
+# --- problems and lines ---------------------------------------------------------------------------
+
+
+def test_no_test_problem_is_trained_on_and_all_are_different(config: Path) -> None:
+    problems = problems_of(job_of(config, "maze.n_train=100", "maze.generator=wilson"))
+    known = {problem.identity for problem in problems.train}
+    assert problems.n_repeated == 100 - len(known)
+    for test in problems.tests.values():
+        asked = {problem.identity for problem in test.problems}
+        assert len(asked) == len(test.problems) == 12
+        assert not asked & known
+
+
+def test_test_problems_left_out_are_counted(config: Path) -> None:
+    """A grid so small that many of its mazes are trained on."""
+    job = job_of(config, "maze.n_train=100", "maze.generator=wilson", "test.generators=[wilson]")
+    test = problems_of(job).tests[Generator.WILSON]
+    assert test.n_known > 0
+
+
+def test_plans_are_the_same_in_all_arms(config: Path) -> None:
+    job = job_of(config)
+    problems = problems_of(job)
+    words = problems.vocabulary
+    arms = [
+        lines_of(job, TracesRun(treatment, 0), problems).lines
+        for treatment in (*job.treatments, Treatment(Arm.FILLER), Treatment(Arm.BREADTH_FIRST))
+    ]
+    for lines in zip(*arms, strict=True):
+        texts = [words.text(line) for line in lines]
+        assert len({text.partition(" solution ")[2] for text in texts}) == 1
+        queries = {text.partition(" solution ")[0].partition(" reasoning")[0] for text in texts}
+        assert len(queries) == 1
+
+
+def test_problems_that_are_too_long_are_left_out_of_all_arms_or_an_error(config: Path) -> None:
+    job = job_of(config, "network.context=100")
+    problems = problems_of(job)
+    assert 0 < problems.n_too_long < 60
+    assert len(problems.train) == 60 - problems.n_too_long
+    assert any(test.n_too_long for test in problems.tests.values())
+    for treatment in job.treatments:
+        lines = lines_of(job, TracesRun(treatment, 0), problems)
+        assert len(lines.lines) + lines.n_dropped == len(problems.train)
+        assert max(map(len, lines.lines)) <= 100
+        if treatment.arm is not Arm.SWAPPED:  # a short problem may get a long one's trace
+            assert lines.n_dropped == 0
+    with pytest.raises(DataError, match="tokens does not fit a context of 100"):
+        problems_of(job_of(config, "network.context=100", "network.too_long=error"))
+    with pytest.raises(DataError, match="0 of 60 lines fit a context of 10 tokens"):
+        problems_of(job_of(config, "network.context=10"))
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def test_batches_hold_every_line_once_and_fit_the_budget() -> None:
+    lengths = np.random.default_rng(0).integers(20, 200, 5000).tolist()
+    batches = batch_lines(lengths, 1000, seed=3, epoch=1)
+    assert sorted(place for batch in batches for place in batch) == list(range(5000))
+    widths = [max(lengths[place] for place in batch) * len(batch) for batch in batches]
+    assert max(widths) <= 1000
+    assert sum(lengths) > 0.93 * sum(widths)  # hardly any padding
+    assert batches == batch_lines(lengths, 1000, seed=3, epoch=1)
+    assert batches != batch_lines(lengths, 1000, seed=3, epoch=2)
+
+
+def test_a_line_longer_than_the_budget_is_a_batch_of_its_own() -> None:
+    assert sorted(batch_lines([5, 50], 10, seed=0, epoch=0)) == [[0], [1]]
+
+
+def test_parameters_are_as_many_as_the_plan_says(config: Path) -> None:
+    for width, head in ((32, 32), (96, 32), (128, 64)):
+        job = job_of(config, f"network.width={width}", f"network.head_size={head}")
+        network = new_network(job, Vocabulary(4, 4), seed=0)
+        assert network.num_parameters() == plan_probe(job).n_parameters  # type: ignore[union-attr]
+
+
+def test_seeds_draw_other_weights_and_leave_the_random_state_alone(config: Path) -> None:
+    job = job_of(config)
+    before = torch.random.get_rng_state()
+    first, again, other = (
+        new_network(job, Vocabulary(4, 4), seed).lm_head.weight for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+# --- config ---------------------------------------------------------------------------------------
+
+
+def test_check_tells_arms_and_networks(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(config)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "10 networks of" in told
+    assert "tested on 2 kinds of mazes" in told
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("maze.rows=3", "`maze.rows` must be at least 4, got 3"),
+        ("maze.generator=willson", "did you mean `wilson`?"),
+        ("arms=[]", "`arms`"),
+        ("arms=[{kind: damaged}]", "`damaged` needs `damage` and `percents`"),
+        ("arms=[{kind: correct, percents: [5]}]", "no other arm has them"),
+        ("arms=[{kind: damaged, damage: costs, percents: [101]}]", "must be at most 100, got 101"),
+        ("arms=[{kind: correct}, {kind: correct}]", "`arms` has correct twice"),
+        ("seeds=[0, 0]", "`seeds` has 0 twice"),
+        ("test.generators=[dfs, dfs]", "`test.generators` has dfs twice"),
+        ("network.width=48", "multiple of 32"),
+        ("network={width: 96, head_size: 64}", "heads of 64 cannot share a width of 96"),
+        ("train.steps=5", "unknown key `train.steps`"),
+    ],
+)
+def test_wrong_values_are_told_with_their_place(config: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_probe(config, [override])
+    assert message in str(caught.value)
+
+
+def test_too_few_mazes_are_told_before_anything_is_trained(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--set", "maze.generator=wilson", "--set", "test.generators=[wilson]")
+    more += ("--set", "maze.n_train=20000")
+    assert run(config, tmp_path / "runs", *more) == 2
+    told = capsys.readouterr().err
+    assert "neither trained on nor drawn twice nor too long, and 12 were asked for" in told
+    assert not (tmp_path / "runs" / ".store" / "cells").exists()
+
+
+def test_degrees_have_names_of_their_own(config: Path) -> None:
+    job = job_of(config, "arms=[{kind: damaged, damage: order, percents: [0, 10]}]")
+    assert [one.name for one in job.treatments] == ["order-0", "order-10"]
+    assert job.treatments[0].damage is Damage.ORDER
