@@ -76,23 +76,24 @@ class Vocabulary:
 
     def query(self, problem: Problem) -> Tokens:
         """Return a problem, from `query` to the last wall."""
-        ends = [
-            self.marker("query"),
-            *(
-                part
-                for name, cell in (("start", problem.start), ("goal", problem.goal))
-                for part in (self.marker(name), self._cells(np.array([cell])).ravel())
-            ),
+        ids, cells = self.ids, self._cells
+        head = [
+            ids["query"],
+            ids["start"],
+            *cells[problem.start],
+            ids["goal"],
+            *cells[problem.goal],
         ]
-        walls = np.flatnonzero(~problem.free)
-        return np.concatenate([*ends, self._marked("wall", walls)])
+        walls = self._marked("wall", np.flatnonzero(~problem.free))
+        return np.concatenate([np.array(head, np.uint16), walls])
 
     def trace(self, events: NDArray[np.int64]) -> Tokens:
         """Return the events (E, 4) of a search, five tokens each."""
-        kinds = np.where(events[:, 0] == CREATE, self.ids["create"], self.ids["close"])
-        costs = events[:, 2:] + self.ids["c0"]
-        found = np.column_stack([kinds, self._cells(events[:, 1]), costs])
-        return found.astype(np.uint16).ravel()
+        found = np.empty((len(events), 5), np.uint16)
+        found[:, 0] = np.where(events[:, 0] == CREATE, self.ids["create"], self.ids["close"])
+        found[:, 1:3] = self._cells[events[:, 1]]
+        found[:, 3:] = events[:, 2:] + self.ids["c0"]
+        return found.ravel()
 
     def plan(self, path: NDArray[np.int64]) -> Tokens:
         """Return the cells (P,) of a path, three tokens each."""
@@ -115,13 +116,18 @@ class Vocabulary:
         unknown = self.ids["<unk>"]
         return np.array([self.ids.get(word, unknown) for word in words], np.uint16)
 
-    def _cells(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the columns and rows (..., 2) of cells as ids."""
-        return np.column_stack([cells % self.columns, cells // self.columns]) + self.ids["0"]
-
     def _marked(self, marker: str, cells: NDArray[np.int64]) -> Tokens:
-        markers = np.full(len(cells), self.ids[marker])
-        return np.column_stack([markers, self._cells(cells)]).astype(np.uint16).ravel()
+        found = np.empty((len(cells), 3), np.uint16)
+        found[:, 0] = self.ids[marker]
+        found[:, 1:] = self._cells[cells]
+        return found.ravel()
+
+    @functools.cached_property
+    def _cells(self) -> NDArray[np.uint16]:
+        """The column and the row (R * C, 2) of every cell, as ids."""
+        cells = np.arange(self.rows * self.columns)
+        places = np.column_stack([cells % self.columns, cells // self.columns])
+        return (places + self.ids["0"]).astype(np.uint16)
 
     @functools.cached_property
     def _letters(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

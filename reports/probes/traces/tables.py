@@ -241,9 +241,9 @@ def data_table(results: Entry) -> Table:
         "Tests",
         ("Mazes", "Problems", "Cells of a path", "Left out: trained on", "Twice", "Too long"),
         rows,
-        note=f"Of the problems to train on {count(results['data']['n_too_long'])} were left out of "
-        f"every arm as their correct lines are too long; {count(results['data']['n_repeated'])} are "
-        "another of them once more.",
+        note=f"Of the problems to train on, {count(results['data']['n_too_long'])} were left out "
+        "of every arm as their correct lines are too long; "
+        f"{count(results['data']['n_repeated'])} are another of them once more.",
     )
 
 
