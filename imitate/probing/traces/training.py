@@ -41,7 +41,7 @@ from imitate.probing.traces.plan import TracesRun, hidden_width
 from imitate.probing.traces.problems import Lines, ProblemSet, lines_of
 from imitate.store import FinishedCell, Store, fingerprint, library_versions, source_hash
 
-__all__ = ["batch_lines", "new_network", "run_key", "told_of", "train_run"]
+__all__ = ["as_batch", "batch_lines", "new_network", "run_key", "told_of", "train_run"]
 
 STAGE = "traces-train"
 TOLD = "training.json"
@@ -175,7 +175,7 @@ def _train(
     report(about["step"], len(steps), "")
     for number in range(about["step"], len(steps)):
         _set_rates(job, optimisers, number, len(steps))
-        ids, labels = _as_batch(lines, steps[number], job.train.loss_on == "all")
+        ids, labels = as_batch(lines, steps[number], is_all_learned=job.train.loss_on == "all")
         with torch.autocast(device, torch.bfloat16, enabled=job.train.dtype == "bfloat16"):
             loss = forward(input_ids=ids.to(device), labels=labels.to(device), use_cache=False).loss
         losses.append(float(loss.detach()))
@@ -210,8 +210,8 @@ def _steps(
         yield batch
 
 
-def _as_batch(
-    lines: Lines, places: Sequence[int], is_all_learned: bool
+def as_batch(
+    lines: Lines, places: Sequence[int], *, is_all_learned: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the tokens (B, T) of lines, padded at the end, and what is learned of them."""
     width = max(len(lines.lines[place]) for place in places)
