@@ -1,4 +1,4 @@
-"""A probe's report in a real browser: it runs without errors, and its slider shows the spectra."""
+"""A probe's report in a real browser: it runs without errors, and its slider moves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from proberuns import run
 from test_probing_capacity import SMALL as CAPACITY
 from test_probing_grokking import SMALL
+from test_probing_traces import SMALL as TRACES
 from test_report_browser import CHROMIUM, DRIVER, Browser, open_browser
 
 pytestmark = [
@@ -66,4 +67,41 @@ def test_capacity_report_fits_a_phone_and_says_nothing_wrong(
     browser.open(page, width=390, is_dark=True)
     assert browser.run("return document.documentElement.scrollWidth") <= 390
     assert browser.run("return document.querySelectorAll('figure svg').length") == 3
+    assert browser.complaints() == []
+
+
+FIRST = """
+const range = document.querySelector('.slider input');
+range.value = 1;
+range.dispatchEvent(new Event('input'));
+"""
+OTHER_ARM = """
+const arm = document.querySelectorAll('.slider select')[1];
+arm.value = 'solution_only';
+arm.dispatchEvent(new Event('change'));
+"""
+
+
+def test_viewer_goes_through_a_trace(browser: Browser, tmp_path: Path) -> None:
+    config = tmp_path / "small.yaml"
+    config.write_text(TRACES, encoding="utf-8")
+    run(config, tmp_path / "runs", "--set", "seeds=[0]")
+    browser.open(tmp_path / "runs" / "small" / "report.html", width=390, is_dark=True)
+    verdicts = "return [...document.querySelectorAll('.slider li')].map(one => one.textContent)"
+    cells = "return document.querySelectorAll('.slider svg.maze rect').length"
+    told = "return document.querySelector('.slider .note').textContent"
+    browser.run(OTHER_ARM)
+    assert browser.run(verdicts)[1:] == [
+        "published validator: no trace to judge",
+        "strict validator: no trace to judge",
+    ]
+    assert browser.run(told) == "Operation 0 of 0: the problem"
+    assert browser.run(cells) == 16
+    browser.run(OTHER_ARM.replace("solution_only", "swapped"))
+    browser.run(FIRST)
+    n_operations = int(browser.run("return document.querySelector('.slider input').max"))
+    if n_operations:
+        assert browser.run(told).startswith(f"Operation 1 of {n_operations}: ")
+        assert browser.run(cells) == 17
+    assert browser.run("return document.documentElement.scrollWidth") <= 390
     assert browser.complaints() == []
