@@ -26,6 +26,7 @@ from torch import Tensor
 from transformers import Trainer, TrainingArguments
 
 from evals.probes.traces.kinds import Arm, Treatment
+from evals.probes.traces.tokens import Vocabulary
 from imitate.config import TracesJob
 from imitate.descent import descend, make_optimisers, set_rates
 from imitate.probing.traces.plan import TracesRun
@@ -37,13 +38,12 @@ TOLERANCE = 1e-5
 RATE = 1e-3
 
 
-def train_ours(job: TracesJob, lines: Lines, steps: int) -> float:
+def train_ours(job: TracesJob, vocabulary: Vocabulary, lines: Lines, steps: int) -> float:
     """Return the tokens a second of our loop."""
-    vocabulary = draw_all(job).vocabulary
     network = new_network(job, vocabulary, seed=0)
     optimisers = make_optimisers(network, weight_decay=0.1)
     set_rates(optimisers, [RATE, RATE])
-    batches = batch_lines(list(map(len, lines.lines)), job.train.batch_tokens, 0, 0)[:steps]
+    batches = batch_lines(lines.n_correct, job.train.batch_tokens, 0, 0)[:steps]
     network.train()
     started = time.perf_counter()
     for batch in batches:
@@ -54,7 +54,9 @@ def train_ours(job: TracesJob, lines: Lines, steps: int) -> float:
     return n_tokens / (time.perf_counter() - started)
 
 
-def plain_trainer(job: TracesJob, lines: Lines, steps: int, scratch: Path) -> Trainer:
+def plain_trainer(
+    job: TracesJob, vocabulary: Vocabulary, lines: Lines, steps: int, scratch: Path
+) -> Trainer:
     """Return a Trainer of the same network, with about as many tokens a step."""
     mean = sum(map(len, lines.lines)) / len(lines.lines)
     arguments = TrainingArguments(
@@ -77,7 +79,7 @@ def plain_trainer(job: TracesJob, lines: Lines, steps: int, scratch: Path) -> Tr
         return {"input_ids": ids, "labels": labels}
 
     return Trainer(
-        model=new_network(job, draw_all(job).vocabulary, seed=0),
+        model=new_network(job, vocabulary, seed=0),
         args=arguments,
         train_dataset=list(range(len(lines.lines))),  # type: ignore[arg-type]
         data_collator=collate,  # type: ignore[arg-type]
@@ -99,13 +101,14 @@ def main() -> None:
         }
     )
     problems = draw_all(job)
+    words = problems.vocabulary
     lines = lines_of(job, TracesRun(Treatment(Arm.CORRECT), seed=0), problems)
     rates: dict[str, list[float]] = {"ours": [], "trainer": []}
     with tempfile.TemporaryDirectory() as scratch:
-        worst = _difference(job, lines, Path(scratch))
+        worst = _difference(job, words, lines, Path(scratch))
         for _ in range(options.rounds):
-            rates["ours"].append(train_ours(job, lines, options.steps))
-            trainer = plain_trainer(job, lines, options.steps, Path(scratch))
+            rates["ours"].append(train_ours(job, words, lines, options.steps))
+            trainer = plain_trainer(job, words, lines, options.steps, Path(scratch))
             rows = trainer.args.per_device_train_batch_size * options.steps
             found = trainer.train()
             mean = sum(map(len, lines.lines)) / len(lines.lines)
@@ -113,7 +116,7 @@ def main() -> None:
             print({name: round(own[-1]) for name, own in rates.items()}, file=sys.stderr)
     pairs = zip(rates["ours"], rates["trainer"], strict=True)
     told = {
-        "parameters": new_network(job, problems.vocabulary, seed=0).num_parameters(),
+        "parameters": new_network(job, words, seed=0).num_parameters(),
         "tokens_a_line": sum(map(len, lines.lines)) / len(lines.lines),
         "ratio": round(statistics.median(fast / slow for fast, slow in pairs), 2),
         "tokens_a_second": {name: round(statistics.median(own)) for name, own in rates.items()},
@@ -124,13 +127,13 @@ def main() -> None:
         sys.exit(1)
 
 
-def _difference(job: TracesJob, lines: Lines, scratch: Path) -> float:
+def _difference(job: TracesJob, vocabulary: Vocabulary, lines: Lines, scratch: Path) -> float:
     """Return the relative difference of the losses that both give to the same lines."""
-    trainer = plain_trainer(job, lines, 1, scratch)
+    trainer = plain_trainer(job, vocabulary, lines, 1, scratch)
     batch = trainer.data_collator(list(range(8)))
     with torch.no_grad():
         theirs = float(trainer.compute_loss(trainer.model, dict(batch)))  # type: ignore[arg-type]
-        network = new_network(job, draw_all(job).vocabulary, seed=0)
+        network = new_network(job, vocabulary, seed=0)
         ids, labels = as_batch(lines, range(8), is_all_learned=False)
         ours = float(network(input_ids=ids, labels=labels, use_cache=False).loss)
     return abs(ours - theirs) / theirs

@@ -13,14 +13,18 @@ from transformers import LlamaForCausalLM
 
 from evals.errors import ConfigError, DataError
 from evals.probes.traces.kinds import Arm, Damage, Generator, Treatment
+from evals.probes.traces.measures import Judged
+from evals.probes.traces.reading import Response
 from evals.probes.traces.tokens import Vocabulary
+from evals.probes.traces.validator import PlanFault, PlanVerdict, TraceFault, TraceVerdict
 from imitate.cli import main
 from imitate.config import TracesJob
 from imitate.configfile import load_probe
 from imitate.probing import plan_probe, run_probe
-from imitate.probing.traces.plan import TracesRun
-from imitate.probing.traces.problems import ProblemSet, draw_all, lines_of
-from imitate.probing.traces.training import batch_lines, new_network
+from imitate.probing.traces.comparing import compare_arms, score_arms
+from imitate.probing.traces.plan import TracesRun, plan_traces
+from imitate.probing.traces.problems import Lines, draw_all, lines_of
+from imitate.probing.traces.training import as_batch, batch_lines, new_network
 from imitate.progress import Bars
 from imitate.store import Store
 
@@ -33,6 +37,7 @@ arms:
   - {kind: correct}
   - {kind: swapped}
   - {kind: damaged, damage: costs, percents: [50]}
+  - {kind: filler}
 seeds: [0, 1]
 network: {layers: 1, width: 32, context: 220}
 train: {batch_tokens: 700, checkpoint_every: 4}
@@ -53,10 +58,6 @@ def job_of(config: Path, *overrides: str) -> TracesJob:
     return job
 
 
-def problems_of(job: TracesJob) -> ProblemSet:
-    return draw_all(job)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of runs with one that has ended."""
@@ -66,12 +67,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "runs"
 
 
-ARMS = ["solution_only", "solution_only, as many tokens", "correct", "swapped", "costs-50"]
+ARMS = [
+    "solution_only",
+    "solution_only, as many tokens",
+    "correct",
+    "swapped",
+    "costs-50",
+    "filler",
+]
 
 
 def test_run_tells_every_network_and_every_arm(finished: Path) -> None:
     found = results(finished)
-    assert found["headline"].startswith("Trained on correct traces, networks solved ")
+    assert found["headline"].startswith("Trained on correct traces, 2 networks solved ")
     assert [one["arm"] for one in found["arms"]] == ARMS
     assert sorted(found["scores"]) == sorted(ARMS)
     assert len(found["runs"]) == 2 * len(ARMS)
@@ -142,7 +150,7 @@ def test_no_difference_is_told_where_neither_arm_solves_enough(
     told = json.loads((finished / "floor" / "results.json").read_text(encoding="utf-8"))
     assert {one["difference"] for one in told["contrasts"]} == {None}
     page = (finished / "floor" / "report.md").read_text(encoding="utf-8")
-    assert "8 comparisons of 8 not drawn" in page
+    assert "10 comparisons of 10 not drawn" in page
 
 
 def test_killed_and_resumed_it_gives_identical_results(config: Path, tmp_path: Path) -> None:
@@ -164,26 +172,28 @@ def test_killed_and_resumed_it_gives_identical_results(config: Path, tmp_path: P
 # --- problems and lines ---------------------------------------------------------------------------
 
 
-def test_no_test_problem_is_trained_on_and_all_are_different(config: Path) -> None:
-    problems = problems_of(job_of(config, "maze.n_train=100", "maze.generator=wilson"))
-    known = {problem.identity for problem in problems.train}
-    assert problems.n_repeated == 100 - len(known)
+def test_no_maze_of_a_test_is_trained_on_and_no_problem_asked_twice(config: Path) -> None:
+    problems = draw_all(
+        job_of(config, "maze={rows: 6, columns: 6, n_train: 100}", "network.context=600")
+    )
+    known = {problem.layout for problem in problems.train}
+    identities = {problem.identity for problem in problems.train}
+    assert problems.n_repeated == 100 - len(identities)
     for test in problems.tests.values():
-        asked = {problem.identity for problem in test.problems}
-        assert len(asked) == len(test.problems) == 12
-        assert not asked & known
+        assert len({problem.identity for problem in test.problems}) == len(test.problems) == 12
+        assert not known & {problem.layout for problem in test.problems}
 
 
 def test_test_problems_left_out_are_counted(config: Path) -> None:
     """A grid so small that many of its mazes are trained on."""
-    job = job_of(config, "maze.n_train=100", "maze.generator=wilson", "test.generators=[wilson]")
-    test = problems_of(job).tests[Generator.WILSON]
+    maze = "maze={rows: 6, columns: 6, n_train: 300, generator: wilson}"
+    test = draw_all(job_of(config, maze, "test.generators=[wilson]")).tests[Generator.WILSON]
     assert test.n_known > 0
 
 
 def test_plans_are_the_same_in_all_arms(config: Path) -> None:
     job = job_of(config)
-    problems = problems_of(job)
+    problems = draw_all(job)
     words = problems.vocabulary
     arms = [
         lines_of(job, TracesRun(treatment, 0), problems).lines
@@ -198,20 +208,20 @@ def test_plans_are_the_same_in_all_arms(config: Path) -> None:
 
 def test_problems_that_are_too_long_are_left_out_of_all_arms_or_an_error(config: Path) -> None:
     job = job_of(config, "network.context=100")
-    problems = problems_of(job)
+    problems = draw_all(job)
     assert 0 < problems.n_too_long < 60
     assert len(problems.train) == 60 - problems.n_too_long
     assert any(test.n_too_long for test in problems.tests.values())
-    for treatment in job.treatments:
-        lines = lines_of(job, TracesRun(treatment, 0), problems)
-        assert len(lines.lines) + lines.n_dropped == len(problems.train)
+    for kind in (Arm.CORRECT, Arm.SOLUTION_ONLY, Arm.FILLER):
+        lines = lines_of(job, TracesRun(Treatment(kind), 0), problems)
+        assert len(lines.lines) == len(problems.train)
         assert max(map(len, lines.lines)) <= 100
-        if treatment.arm is not Arm.SWAPPED:  # a short problem may get a long one's trace
-            assert lines.n_dropped == 0
     with pytest.raises(DataError, match="tokens does not fit a context of 100"):
-        problems_of(job_of(config, "network.context=100", "network.too_long=error"))
+        draw_all(job_of(config, "network.context=100", "network.too_long=error"))
+    with pytest.raises(DataError, match=r"breadth_first, seed 0: a line of \d+ tokens"):
+        lines_of(job, TracesRun(Treatment(Arm.BREADTH_FIRST), 0), problems)
     with pytest.raises(DataError, match="0 of 60 lines fit a context of 10 tokens"):
-        problems_of(job_of(config, "network.context=10"))
+        draw_all(job_of(config, "network.context=10"))
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -250,13 +260,92 @@ def test_seeds_draw_other_weights_and_leave_the_random_state_alone(config: Path)
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+def test_what_follows_the_problem_is_learned_and_padding_is_not() -> None:
+    lines = Lines(
+        lines=(np.array([7, 8, 9, 10], np.uint16), np.array([7, 9], np.uint16)),
+        n_query=(2, 1),
+        n_correct=(4, 2),
+    )
+    ids, labels = as_batch(lines, [1, 0], is_all_learned=False)
+    assert ids.tolist() == [[7, 9, 0, 0], [7, 8, 9, 10]]
+    assert labels.tolist() == [[-100, 9, -100, -100], [-100, -100, 9, 10]]
+    _, everything = as_batch(lines, [1, 0], is_all_learned=True)
+    assert everything.tolist() == [[7, 9, -100, -100], [7, 8, 9, 10]]
+
+
+def test_all_arms_see_the_same_problems_in_the_same_batches(finished: Path) -> None:
+    steps = {
+        one["arm"]: (one["training"]["n_steps"], one["training"]["n_problems"])
+        for one in results(finished)["runs"]
+        if not one["is_matched"]
+    }
+    assert len(set(steps.values())) == 1
+    assert steps["correct"][1] == 60
+
+
+# --- comparisons ----------------------------------------------------------------------------------
+
+
+def judged(is_right: bool) -> Judged:
+    """Return an answer of which nothing matters but whether its plan is right."""
+    fault = None if is_right else PlanFault.SYNTAX
+    verdict = TraceVerdict(TraceFault.SYNTAX)
+    return Judged(
+        response=Response((), None, is_readable=False, is_in_form=False),
+        plan=PlanVerdict(fault, 0),
+        is_optimal=is_right,
+        published=verdict,
+        strict=verdict,
+        length_ratio=0.0,
+        is_ended=True,
+    )
+
+
+RIGHT = {  # of 40 problems: swapped solves all that correct solves, and ten more
+    ("correct", 0): [True] * 10 + [False] * 30,
+    ("swapped", 0): [True] * 20 + [False] * 20,
+}
+
+
+@pytest.mark.parametrize(("floor", "is_told"), [(0.45, True), (0.55, False)])
+def test_arms_are_compared_problem_by_problem_above_the_floor(
+    config: Path, floor: float, is_told: bool
+) -> None:
+    job = job_of(
+        config,
+        "seeds=[0]",
+        "arms=[{kind: correct}, {kind: swapped}]",
+        "test.generators=[searchformer]",
+        f"test.floor={floor}",
+    )
+    plan = plan_traces(job)
+    kind = Generator.SEARCHFORMER
+    answers = {(run, kind): [judged(one) for one in RIGHT[run.arm, run.seed]] for run in plan.runs}
+    mazes = {kind: [str(place) for place in range(40)]}
+    (found,) = compare_arms(job, plan, answers, mazes)
+    assert (found["share"], found["correct_share"]) == (0.5, 0.25)
+    if not is_told:
+        assert found["difference"] is None
+        return
+    assert found["difference"] == pytest.approx(0.25)
+    assert 0.05 < found["low"] < 0.25 < found["high"] < 0.45
+    assert found["p"] < 0.01
+    assert found["p_equivalent"] > 0.5
+    twice = {kind: [str(place // 10) for place in range(40)]}  # four mazes of ten problems each
+    (clustered,) = compare_arms(job, plan, answers, twice)
+    assert clustered["low"] < found["low"]
+    scores = score_arms(job, plan, answers, mazes)
+    assert scores["swapped"]["searchformer"]["plan"]["value"] == 0.5
+    assert scores["swapped"]["searchformer"]["published"]["value"] == 0.0
+
+
 # --- config ---------------------------------------------------------------------------------------
 
 
 def test_check_tells_arms_and_networks(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(config)]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "10 networks of" in told
+    assert "12 networks of" in told
     assert "tested on 2 kinds of mazes" in told
 
 
@@ -290,7 +379,7 @@ def test_too_few_mazes_are_told_before_anything_is_trained(
     more += ("--set", "maze.n_train=20000")
     assert run(config, tmp_path / "runs", *more) == 2
     told = capsys.readouterr().err
-    assert "neither trained on nor drawn twice nor too long, and 12 were asked for" in told
+    assert "neither trained on nor asked twice nor too long, and 12 were asked for" in told
     assert not (tmp_path / "runs" / ".store" / "cells").exists()
 
 

@@ -174,8 +174,26 @@ def test_steps_within_a_trace_are_no_plan() -> None:
     assert len(response.plan) == 7
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("close 1 0", "close 1 solution 0"),
+        ("solution plan", "plan"),
+        ("create 1 0 c1 c3", "create 1 0 c1 c3 plan 0 0"),
+        (" end", ""),
+        (" end", " end end"),
+    ],
+)
+def test_words_out_of_place_pass_the_published_and_not_the_strict_validator(
+    old: str, new: str
+) -> None:
+    words = " ".join(answer()).replace(old, new, 1).split()
+    assert faults(words) == (None, TraceFault.SYNTAX)
+
+
 def test_words_after_the_end_of_sequence_do_not_count() -> None:
-    assert read_response([*answer(), "<eos>", "goal"]) == read_response(answer())
+    response = read_response([*answer(), "<eos>", "goal"])
+    assert (response.plan, response.is_readable) == (read_response(answer()).plan, True)
 
 
 @pytest.mark.parametrize("words", ["start 0 0", "start 0 0 goal 3 0", "start 0 0 goal 1"])

@@ -68,7 +68,8 @@ class NetworkShape(Section):
     context: PositiveInt = 4096
     """Most tokens of a line, and of an answer with its problem."""
     too_long: Literal["drop", "error"] = "drop"
-    """What becomes of a line that is longer: left out and counted, or the end of the run."""
+    """What becomes of a problem whose correct line is longer: left out of all arms and counted, or
+    the end of the run."""
 
     @model_validator(mode="after")
     def _heads_share(self) -> NetworkShape:
@@ -87,7 +88,7 @@ class TracesTrainConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """Of hidden matrices."""
     batch_tokens: PositiveInt = 2048
-    """Most tokens of a step, padding counted."""
+    """Most tokens of a step in the correct arm, padding counted; the others have the same lines."""
     epochs: PositiveInt = 1
     """Passes over the problems."""
     warmup: Annotated[int, Field(ge=0)] = 50
@@ -95,7 +96,8 @@ class TracesTrainConfig(Section):
     loss_on: Literal["response", "all"] = "response"
     """Tokens that are learned: what comes after the problem, or all of them."""
     matched_tokens: bool = True
-    """Arms whose lines are shorter are trained a second time, on as many tokens as the correct."""
+    """Arms whose lines are shorter or longer on the whole are trained a second time, on as many
+    tokens as the correct."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products; weights are float32 in any case."""
     compiled: bool = False
@@ -117,6 +119,8 @@ class TestConfig(Section):
     """Of the public generator's random numbers, in its stream for tests."""
     floor: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """No comparison is drawn where the better arm solves a smaller share."""
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Difference of shares under which two arms count as alike."""
 
 
 class TracesJob(Section):

@@ -50,9 +50,8 @@
   const draw = () => {
     const [one, answer] = chosen();
     const at = Number(range.value), step = SIDE / Math.max(one.rows, one.columns);
-    const middle = (cell) => [
-      (cell % one.columns + 0.5) * step, (Math.floor(cell / one.columns) + 0.5) * step,
-    ];
+    const placed = (cell) => [cell % one.columns, Math.floor(cell / one.columns)];
+    const middle = ([x, y]) => [(x + 0.5) * step, (y + 0.5) * step];
     const square = (cell, fill) => {
       const [x, y] = middle(cell);
       return shape("rect", {
@@ -74,18 +73,18 @@
     svg.setAttribute("viewBox", `0 0 ${(one.columns * step).toFixed(1)} ${(one.rows * step).toFixed(1)}`);
     const shapes = [];
     for (let cell = 0; cell < one.rows * one.columns; cell += 1) {
-      shapes.push(square(cell, one.walls.includes(cell) ? "#4a5059" : "#e6e9ed"));
+      shapes.push(square(placed(cell), one.walls.includes(cell) ? "#4a5059" : "#e6e9ed"));
     }
     const done = answer.operations.slice(0, at), order = new Map();
     let closed = 0;
-    for (const [isClose, cell] of done) {
-      if (isClose) order.set(cell, (closed += 1));
-      shapes.push(square(cell, isClose ? "#5bb4f0" : "#c8e2f6"));
+    for (const [isClose, x, y] of done) {
+      if (isClose) order.set(`${x} ${y}`, [[x, y], (closed += 1)]);
+      shapes.push(square([x, y], isClose ? "#5bb4f0" : "#c8e2f6"));
     }
-    for (const [cell, number] of order) shapes.push(word(cell, number, "#1b1f24"));
+    for (const [cell, number] of order.values()) shapes.push(word(cell, number, "#1b1f24"));
     const faulty = answer.published && answer.published.fault ? answer.published.at : null;
     if (faulty !== null && at > faulty) {
-      const [x, y] = middle(answer.operations[faulty][1]);
+      const [x, y] = middle(answer.operations[faulty].slice(1, 3));
       shapes.push(shape("circle", {
         cx: x.toFixed(1), cy: y.toFixed(1), r: (0.42 * step).toFixed(1), fill: "none",
         stroke: "#d55e00", "stroke-width": (0.1 * step).toFixed(1),
@@ -96,13 +95,13 @@
         stroke: answer.plan_fault ? "#d55e00" : "#009e73", "stroke-width": (0.14 * step).toFixed(1),
       }));
     }
-    shapes.push(word(one.start, "S", "#b05a8a"), word(one.goal, "G", "#b05a8a"));
+    shapes.push(word(placed(one.start), "S", "#b05a8a"), word(placed(one.goal), "G", "#b05a8a"));
     svg.replaceChildren(...shapes);
     svg.setAttribute("aria-label", `Maze after ${at} of ${answer.operations.length} operations`);
     const last = done.length ? done[done.length - 1] : null;
     const said = last
-      ? `${last[0] ? "close" : "create"} ${last[1] % one.columns} ` +
-        `${Math.floor(last[1] / one.columns)}, cost ${last[2]}, distance ${last[3]}`
+      ? `${last[0] ? "close" : "create"} ${last[1]} ${last[2]}, cost ${last[3]}, ` +
+        `distance ${last[4]}`
       : "the problem";
     told.textContent = `Operation ${at} of ${answer.operations.length}: ${said}`;
     verdicts.replaceChildren(

@@ -1,7 +1,8 @@
 """Loops over cells and tokens, compiled once a machine.
 
 Numbers and arrays of numbers in, the same out. Annotations are for the reader: types are found at
-the first call.
+the first call. A compiled function calls none of another file: what is kept on disk is not made
+again when that one changes.
 """
 
 from __future__ import annotations

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from evals.errors import DataError
 from evals.probes.traces.compiled import compiled
 from evals.probes.traces.kinds import LEAST_SIDE, Generator, Split
-from evals.probes.traces.search import path_length
 
 __all__ = ["LAYOUT_TRIES", "Mazes", "draw_mazes"]
 
@@ -300,13 +299,36 @@ def _draw_searchformer(state: Numbers, free: Cells, ends: Places, rows: int, col
         length = 0
         for _ in range(_PLACINGS):
             ends[0], ends[1] = passages[0], passages[1]
-            length = path_length(free, ends[0], ends[1], rows, columns)
+            length = _path_length(free, ends[0], ends[1], rows, columns)
             if length >= max(rows, columns):
                 return True
             _shuffle(state, passages)
         if length > 0:
             return True
     return False
+
+
+@compiled
+def _path_length(free: Cells, start: int, goal: int, rows: int, columns: int) -> int:
+    """Return how many cells the shortest path has, both ends counted; 0 where there is none."""
+    queue, length = np.empty(rows * columns, np.int64), np.zeros(rows * columns, np.int64)
+    queue[0], length[start] = start, 1
+    n_read, n_queued = 0, 1
+    while n_read < n_queued and length[goal] == 0:
+        here = queue[n_read]
+        n_read += 1
+        x, y = here % columns, here // columns
+        for is_inside, there in (
+            (y > 0, here - columns),
+            (x < columns - 1, here + 1),
+            (y < rows - 1, here + columns),
+            (x > 0, here - 1),
+        ):
+            if is_inside and free[there] and length[there] == 0:
+                length[there] = length[here] + 1
+                queue[n_queued] = there
+                n_queued += 1
+    return int(length[goal])
 
 
 @compiled

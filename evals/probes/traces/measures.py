@@ -36,6 +36,7 @@ class Judged:
         published: Whether its trace is a search, after the published validator; None without trace.
         strict: The same after the strict one.
         length_ratio: Operations of its trace over A*'s own; None without trace.
+        is_ended: Whether it came to `end` before the context was full.
     """
 
     response: Response
@@ -44,17 +45,18 @@ class Judged:
     published: TraceVerdict | None
     strict: TraceVerdict | None
     length_ratio: float | None
+    is_ended: bool
 
 
 def judge_answer(
     problem: Problem, vocabulary: Vocabulary, words: Sequence[str], *, has_trace: bool
 ) -> Judged:
-    """Return what is right in an answer, which begins after `reasoning` or `solution`.
+    """Return what is right in an answer.
 
     Args:
         problem: What was asked.
         vocabulary: Its tokens.
-        words: The answer.
+        words: The answer, from `reasoning` or `solution` on.
         has_trace: Whether a trace was asked for.
     """
     query = vocabulary.text(vocabulary.query(problem)).split()
@@ -68,6 +70,7 @@ def judge_answer(
         published=validate_trace(maze, response) if has_trace else None,
         strict=validate_trace(maze, response, is_strict=True) if has_trace else None,
         length_ratio=len(response.operations) / len(problem.events) if has_trace else None,
+        is_ended=bool(words) and words[-1] == "end",
     )
 
 

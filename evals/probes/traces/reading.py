@@ -86,13 +86,14 @@ class Response:
         operations: Of its trace: all that can be read.
         plan: Cells of its plan; None where it cannot be read or there is none.
         is_readable: Whether every word of the trace was part of an operation.
-        n_words: How many words the trace has, `reasoning` and `solution` not counted.
+        is_in_form: Whether it is operations, one `solution`, steps of a plan and the end, in this
+            order and nothing else.
     """
 
     operations: tuple[Operation, ...]
     plan: tuple[Cell, ...] | None
     is_readable: bool
-    n_words: int
+    is_in_form: bool
 
 
 def read_maze(words: Sequence[str], rows: int, columns: int) -> Maze:
@@ -125,7 +126,22 @@ def read_response(words: Sequence[str]) -> Response:
         operations=read,
         plan=_plan(units),
         is_readable=is_readable and len(read) == len(operations),
-        n_words=sum(len(unit) for unit in units if unit[0] != "plan"),
+        is_in_form=_is_in_form(words),
+    )
+
+
+def _is_in_form(words: Sequence[str]) -> bool:
+    """Return whether words are what a line of the data has after its problem."""
+    rest = list(words[1:] if words[:1] == ["reasoning"] else words)
+    if rest.count("solution") != 1 or rest[-1] != "end":
+        return False
+    place = rest.index("solution")
+    trace, plan = rest[:place], rest[place + 1 : -1]
+    return (
+        len(trace) % _OPERATION == 0
+        and all(word in ("close", "create") for word in trace[::_OPERATION])
+        and len(plan) % _STEP == 0
+        and all(word == "plan" for word in plan[::_STEP])
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from evals.probes.traces.compiled import compiled
 
-__all__ = ["CLOSE", "CREATE", "breadth_first", "path_length", "search"]
+__all__ = ["CLOSE", "CREATE", "breadth_first", "search"]
 
 CLOSE, CREATE = 0, 1
 
@@ -105,29 +105,6 @@ def breadth_first(free: Cells, start: int, goal: int, rows: int, columns: int) -
                 queue[n_queued] = there
                 n_queued += 1
     return events[:n_events]
-
-
-@compiled
-def path_length(free: Cells, start: int, goal: int, rows: int, columns: int) -> int:
-    """Return how many cells the shortest path has, both ends counted; 0 where there is none."""
-    queue, length = np.empty(rows * columns, np.int64), np.zeros(rows * columns, np.int64)
-    queue[0], length[start] = start, 1
-    n_read, n_queued = 0, 1
-    while n_read < n_queued and length[goal] == 0:
-        here = queue[n_read]
-        n_read += 1
-        x, y = here % columns, here // columns
-        for is_inside, there in (
-            (y > 0, here - columns),
-            (x < columns - 1, here + 1),
-            (y < rows - 1, here + columns),
-            (x > 0, here - 1),
-        ):
-            if is_inside and free[there] and length[there] == 0:
-                length[there] = length[here] + 1
-                queue[n_queued] = there
-                n_queued += 1
-    return int(length[goal])
 
 
 @compiled

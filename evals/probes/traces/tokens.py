@@ -106,6 +106,11 @@ class Vocabulary:
             [query, *reasoning, self.marker("solution"), plan, self.marker("end")]
         )
 
+    def correct_line(self, problem: Problem) -> Tokens:
+        """Return the whole line of a problem, its own trace included."""
+        trace, plan = self.trace(problem.events), self.plan(problem.path)
+        return self.line(self.query(problem), trace, plan)
+
     def text(self, tokens: Tokens) -> str:
         """Return tokens with a blank between any two."""
         letters, starts = self._letters
@@ -139,12 +144,7 @@ class Vocabulary:
 
 def published_line(problem: Problem, vocabulary: Vocabulary) -> str:
     """Return a problem as the public generator writes it: a line of JSON, its end included."""
-    tokens = vocabulary.line(
-        vocabulary.query(problem),
-        vocabulary.trace(problem.events),
-        vocabulary.plan(problem.path),
-    )
-    return f'{{"text":"{vocabulary.text(tokens)}"}}\n'
+    return f'{{"text":"{vocabulary.text(vocabulary.correct_line(problem))}"}}\n'
 
 
 @compiled

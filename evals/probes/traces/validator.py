@@ -122,9 +122,10 @@ class PlanVerdict:
 def validate_trace(maze: Maze, response: Response, *, is_strict: bool = False) -> TraceVerdict:
     """Return what is wrong with a trace first.
 
-    An unreadable word counts before all else, wherever it stands, as published.
+    An unreadable word counts before all else, wherever it stands, as published; strictly, so does
+    any word that is not in its place.
     """
-    if not response.is_readable:
+    if not response.is_readable or (is_strict and not response.is_in_form):
         return TraceVerdict(TraceFault.SYNTAX)
     replay = _Replay(maze)
     for place, operation in enumerate(response.operations):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ BATCH_TOKENS = 60_000
 """Tokens of a batch, those that are still to be drawn counted."""
 
 _MODULES = (
-    "evals.probes.traces",
+    "evals.probes.traces.tokens",
     "imitate.decoding",
     "imitate.kvcache",
     "imitate.network",
@@ -36,6 +37,11 @@ _MODULES = (
 )
 
 Report = Callable[[int, int | None, str], None]
+
+
+def opening_of(run: TracesRun) -> str:
+    """Return the word that an answer begins with, which it is given."""
+    return "reasoning" if has_trace(run) else "solution"
 
 
 def has_trace(run: TracesRun) -> bool:
@@ -57,10 +63,9 @@ def answer_test(
     key = fingerprint(
         {
             "trained": trained.digest,
-            "kind": kind.value,
-            "n": len(problems),
-            "maze": job.maze.model_dump(mode="json"),
-            "test": job.test.model_dump(mode="json", exclude={"generators", "floor"}),
+            "opening": opening_of(run),
+            "context": job.network.context,
+            "problems": hashlib.sha256(b"".join(one.identity for one in problems)).hexdigest(),
             "source": source_hash(_MODULES),
             "libraries": library_versions(("torch", "transformers", "numpy", "numba")),
             "compute": [hardware.device, hardware.threads if hardware.device == "cpu" else None],
@@ -86,7 +91,7 @@ def _decode(
     vocabulary = Vocabulary(job.maze.rows, job.maze.columns)
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
     network = Network(model.to(detect_hardware().device).eval())  # type: ignore[arg-type]
-    opening = vocabulary.marker("reasoning" if has_trace(run) else "solution").tolist()
+    opening = vocabulary.marker(opening_of(run)).tolist()
     prompts = [vocabulary.query(problem).tolist() + opening for problem in problems]
     with torch.inference_mode():
         answers = decode(

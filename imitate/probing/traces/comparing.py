@@ -1,7 +1,7 @@
 """Answers of all networks -> shares by arm, and arms against one another on the same problems.
 
-An arm's value of a problem is the mean over its seeds; problems are the clusters, and the spread of
-the seeds is added to the error of a difference.
+An arm's value of a problem is the mean over its seeds. Problems in the same maze are one cluster,
+and the spread of the seeds is added to the error of a difference.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from evals.estimates import share_estimate
 from evals.probes.traces.kinds import Arm, Generator
 from evals.probes.traces.measures import Judged
-from evals.stats import average_over_seeds, cluster_sums, contrast, holm, joint_bootstrap
+from evals.stats import (
+    average_over_seeds,
+    cluster_sums,
+    contrast,
+    guarded_equivalence_p,
+    holm,
+    joint_bootstrap,
+)
 from imitate.config import TracesJob
 from imitate.probing.traces.plan import TracesPlan, TracesRun
 
@@ -26,6 +33,7 @@ RESAMPLES = 4000
 SEED = 0
 
 Answers = Mapping[tuple[TracesRun, Generator], Sequence[Judged]]
+Mazes = Mapping[Generator, Sequence[str]]
 
 _MEASURES: dict[str, Callable[[Judged], bool | None]] = {
     "plan": lambda one: one.plan.is_valid,
@@ -36,18 +44,18 @@ _MEASURES: dict[str, Callable[[Judged], bool | None]] = {
 
 
 def score_arms(
-    job: TracesJob, plan: TracesPlan, judged: Answers
+    job: TracesJob, plan: TracesPlan, judged: Answers, mazes: Mazes
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Return, by arm and kind of maze, the shares of right plans, shortest plans and valid traces.
 
-    The interval is over problems, with those of all seeds in one cluster; each seed's own share
-    stands beside it.
+    The interval is over mazes, with all problems and seeds of one in a cluster; each seed's own
+    share stands beside it.
     """
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for arm, runs in _by_arm(plan).items():
         found[arm] = {
             kind.value: {
-                name: _share([judged[run, kind] for run in runs], measure)
+                name: _share([judged[run, kind] for run in runs], measure, mazes[kind])
                 for name, measure in _MEASURES.items()
             }
             for kind in job.test.generators
@@ -55,18 +63,34 @@ def score_arms(
     return found
 
 
-def compare_arms(job: TracesJob, plan: TracesPlan, judged: Answers) -> list[dict[str, Any]]:
+def compare_arms(
+    job: TracesJob, plan: TracesPlan, judged: Answers, mazes: Mazes
+) -> list[dict[str, Any]]:
     """Return every arm against the correct one, by kind of maze: the difference of right plans.
 
-    No difference is told where the better of the two solves less than the floor. All p-values of a
-    job are one family (Holm).
+    No difference is told where the better of the two solves less than the floor. The p-values of
+    all differences of a job are one family (Holm); that of equivalence asks whether a difference is
+    within the margin both ways.
+
+    Args:
+        job: What was asked for.
+        plan: Its networks.
+        judged: Their answers.
+        mazes: By kind, the maze of every problem.
     """
     arms = _by_arm(plan)
     if Arm.CORRECT.value not in arms:
         return []
     correct = arms[Arm.CORRECT.value]
     found = [
-        _difference(job, arm, [judged[run, kind] for run in runs], kind, correct, judged)
+        _difference(
+            job,
+            arm,
+            kind,
+            _plans([judged[run, kind] for run in runs]),
+            _plans([judged[run, kind] for run in correct]),
+            mazes[kind],
+        )
         for kind in job.test.generators
         for arm, runs in arms.items()
         if runs != correct
@@ -79,13 +103,12 @@ def compare_arms(job: TracesJob, plan: TracesPlan, judged: Answers) -> list[dict
 def _difference(
     job: TracesJob,
     arm: str,
-    ours: Sequence[Sequence[Judged]],
     kind: Generator,
-    correct: Sequence[TracesRun],
-    judged: Answers,
+    one: NDArray[np.float64],
+    other: NDArray[np.float64],
+    mazes: Sequence[str],
 ) -> dict[str, Any]:
-    one = _plans(ours)
-    other = _plans([judged[run, kind] for run in correct])
+    """Return right plans (seeds, problems) of an arm against those of the correct one."""
     told: dict[str, Any] = {
         "arm": arm,
         "test": kind.value,
@@ -96,15 +119,22 @@ def _difference(
         "n_seeds": len(one),
     }
     if max(told["share"], told["correct_share"]) < job.test.floor:
-        return told | {"difference": None, "low": None, "high": None, "p": None}
+        empty = dict.fromkeys(("difference", "low", "high", "p", "p_equivalent"))
+        return told | empty
     values = np.stack([one.mean(axis=0), other.mean(axis=0)])
-    sample = cluster_sums(values, np.arange(values.shape[1]))
+    sample = cluster_sums(values, mazes)
     draws = joint_bootstrap(sample, resamples=RESAMPLES, seed=SEED)
     found = contrast(sample, draws, [1, -1])
     if len(one) > 1:
         found = average_over_seeds(found, (one.mean(axis=1) - other.mean(axis=1)).tolist())
     low, high = found.interval()
-    return told | {"difference": found.value, "low": low, "high": high, "p": found.two_sided_p()}
+    return told | {
+        "difference": found.value,
+        "low": low,
+        "high": high,
+        "p": found.two_sided_p(),
+        "p_equivalent": guarded_equivalence_p(found, job.test.margin),
+    }
 
 
 def _plans(answers: Sequence[Sequence[Judged]]) -> NDArray[np.float64]:
@@ -113,14 +143,15 @@ def _plans(answers: Sequence[Sequence[Judged]]) -> NDArray[np.float64]:
 
 
 def _share(
-    answers: Sequence[Sequence[Judged]], measure: Callable[[Judged], bool | None]
+    answers: Sequence[Sequence[Judged]],
+    measure: Callable[[Judged], bool | None],
+    mazes: Sequence[str],
 ) -> dict[str, Any]:
     values = [[measure(one) for one in own] for own in answers]
     if any(value is None for own in values for value in own):
         return {"value": None, "low": None, "high": None, "n": 0, "by_seed": []}
-    clusters = [str(place) for own in values for place in range(len(own))]
     flat = np.array(values, np.float64)
-    told = dataclasses.asdict(share_estimate(flat.ravel(), clusters))
+    told = dataclasses.asdict(share_estimate(flat.ravel(), [*mazes] * len(values)))
     return told | {"by_seed": flat.mean(axis=1).tolist()}
 
 

@@ -63,7 +63,7 @@ def plan_traces(job: TracesJob) -> TracesPlan:
     runs = []
     for treatment in job.treatments:
         runs += [TracesRun(treatment, seed) for seed in job.seeds]
-        if job.train.matched_tokens and _is_shorter(treatment):
+        if job.train.matched_tokens and _has_other_length(treatment):
             runs += [TracesRun(treatment, seed, is_matched=True) for seed in job.seeds]
     maze = job.maze
     n_vocabulary = 14 + max(maze.rows, maze.columns) + maze.rows * maze.columns
@@ -80,10 +80,10 @@ def hidden_width(width: int) -> int:
     return -(-8 * width // 96) * 32
 
 
-def _is_shorter(treatment: Treatment) -> bool:
-    """Return whether an arm's lines are shorter than the correct arm's."""
+def _has_other_length(treatment: Treatment) -> bool:
+    """Return whether an arm's lines are on the whole shorter or longer than the correct arm's."""
     is_cut = treatment.damage is Damage.TRUNCATED and treatment.percent > 0
-    return treatment.arm is Arm.SOLUTION_ONLY or is_cut
+    return treatment.arm in (Arm.SOLUTION_ONLY, Arm.BREADTH_FIRST) or is_cut
 
 
 def _count_parameters(job: TracesJob, n_vocabulary: int) -> int:

@@ -22,11 +22,11 @@ MOST_DRAWN = 20
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TestSet:
-    """Problems of one kind that no network was trained on, each once.
+    """Problems of one kind in mazes that no network was trained on, each once.
 
     Attributes:
         problems: What is asked.
-        n_known: Left out as they are trained on.
+        n_known: Left out as their maze is trained on, with whatever start and goal.
         n_repeated: Left out as they were there already.
         n_too_long: Left out as their correct line does not fit the context.
     """
@@ -63,14 +63,14 @@ class Lines:
     """What a network is trained on.
 
     Attributes:
-        lines: Tokens of every line that fits, in the order of the problems.
+        lines: Tokens of every line, in the order of the problems.
         n_query: Of each, how many tokens are the problem.
-        n_dropped: Lines that were too long, though the correct ones of their problems are not.
+        n_correct: Of each, how many tokens the correct arm's line has.
     """
 
     lines: tuple[Tokens, ...]
     n_query: tuple[int, ...]
-    n_dropped: int
+    n_correct: tuple[int, ...]
 
     @property
     def n_tokens(self) -> int:
@@ -97,11 +97,11 @@ def draw_all(job: TracesJob) -> ProblemSet:
             f"{len(train)} of {len(drawn):,} lines fit a context of {job.network.context:,} tokens",
             hint="a larger `network.context`, or a smaller grid",
         )
-    known = {problem.identity for problem in train}
+    known = {problem.layout for problem in train}
     return ProblemSet(
         vocabulary=vocabulary,
         train=train,
-        n_repeated=len(train) - len(known),
+        n_repeated=len(train) - len({problem.identity for problem in train}),
         n_too_long=len(drawn) - len(train),
         tests={kind: _draw_test(job, kind, known) for kind in job.test.generators},
     )
@@ -111,20 +111,26 @@ def lines_of(job: TracesJob, run: TracesRun, problems: ProblemSet) -> Lines:
     """Return what a network is trained on.
 
     Raises:
-        DataError: A line is too long and the job says that this is an error.
+        DataError: A line is too long, though the correct one of its problem is not.
     """
     words, context = problems.vocabulary, job.network.context
     traces = make_traces(run.treatment, problems.train, words, run.seed)
-    lines, n_query = [], []
-    for problem, trace in zip(problems.train, traces, strict=True):
-        query = words.query(problem)
-        line = words.line(query, trace, words.plan(problem.path))
-        if len(line) <= context:
-            lines.append(line)
-            n_query.append(len(query))
-        elif job.network.too_long == "error":
-            raise _too_long(job, len(line))
-    return Lines(tuple(lines), tuple(n_query), len(problems.train) - len(lines))
+    queries = [words.query(problem) for problem in problems.train]
+    lines = [
+        words.line(query, trace, words.plan(problem.path))
+        for query, trace, problem in zip(queries, traces, problems.train, strict=True)
+    ]
+    longest = max(map(len, lines))
+    if longest > context:
+        raise DataError(
+            f"{run.name}: a line of {longest:,} tokens does not fit a context of {context:,}",
+            hint="a larger `network.context`: all arms have the same problems",
+        )
+    return Lines(
+        lines=tuple(lines),
+        n_query=tuple(map(len, queries)),
+        n_correct=tuple(len(words.correct_line(problem)) for problem in problems.train),
+    )
 
 
 def _fits(job: TracesJob, problem: Problem, vocabulary: Vocabulary) -> bool:
@@ -133,22 +139,14 @@ def _fits(job: TracesJob, problem: Problem, vocabulary: Vocabulary) -> bool:
     Raises:
         DataError: It does not, and the job says that this is an error.
     """
-    correct = vocabulary.line(
-        vocabulary.query(problem),
-        vocabulary.trace(problem.events),
-        vocabulary.plan(problem.path),
-    )
+    correct = vocabulary.correct_line(problem)
     fits = len(correct) <= job.network.context
     if not fits and job.network.too_long == "error":
-        raise _too_long(job, len(correct))
+        raise DataError(
+            f"a line of {len(correct):,} tokens does not fit a context of {job.network.context:,}",
+            hint="a larger `network.context`, or `network.too_long: drop`",
+        )
     return fits
-
-
-def _too_long(job: TracesJob, n_tokens: int) -> DataError:
-    return DataError(
-        f"a line of {n_tokens:,} tokens does not fit a context of {job.network.context:,}",
-        hint="a larger `network.context`, or `network.too_long: drop`",
-    )
 
 
 def _draw_test(job: TracesJob, kind: Generator, known: set[bytes]) -> TestSet:
@@ -160,7 +158,7 @@ def _draw_test(job: TracesJob, kind: Generator, known: set[bytes]) -> TestSet:
     vocabulary = Vocabulary(maze.rows, maze.columns)
     n_known = n_repeated = n_too_long = 0
     for problem in itertools.islice(stream, MOST_DRAWN * n):
-        if problem.identity in known:
+        if problem.layout in known:
             n_known += 1
         elif problem.identity in found:
             n_repeated += 1
@@ -172,6 +170,6 @@ def _draw_test(job: TracesJob, kind: Generator, known: set[bytes]) -> TestSet:
             return TestSet(tuple(found.values()), n_known, n_repeated, n_too_long)
     raise DataError(
         f"of {MOST_DRAWN * n:,} mazes of {maze.rows} x {maze.columns} by {kind}, {len(found):,} "
-        f"are neither trained on nor drawn twice nor too long, and {n:,} were asked for",
+        f"are neither trained on nor asked twice nor too long, and {n:,} were asked for",
         hint="a larger grid or `network.context`, or fewer in `maze.n_train` or `test.n`",
     )

@@ -21,7 +21,7 @@ from imitate.probing.jsonable import plain
 from imitate.probing.traces.answering import answer_test, has_trace
 from imitate.probing.traces.comparing import compare_arms, score_arms
 from imitate.probing.traces.plan import TracesPlan, TracesRun
-from imitate.probing.traces.problems import ProblemSet, draw_all
+from imitate.probing.traces.problems import ProblemSet, draw_all, lines_of
 from imitate.probing.traces.telling import tell_examples, tell_test
 from imitate.probing.traces.training import told_of, train_run
 from imitate.progress import Bars
@@ -45,6 +45,11 @@ def run_traces(job: TracesJob, plan: TracesPlan, store: Store, bars: Bars) -> di
         RunError: A loss is no finite number any more.
     """
     problems = draw_all(job)
+    for run in plan.runs:  # too long a line is told before anything is trained
+        lines_of(job, run, problems)
+    mazes = {
+        kind: [one.layout.hex() for one in test.problems] for kind, test in problems.tests.items()
+    }
     trained: dict[TracesRun, FinishedCell] = {}
     for run in plan.runs:
         with bars.cell(run.name) as report:
@@ -57,7 +62,8 @@ def run_traces(job: TracesJob, plan: TracesPlan, store: Store, bars: Bars) -> di
                 answers = answer_test(job, run, trained[run], kind, test.problems, store, report)
             judged[run, kind] = _judge_all(run, test.problems, problems, answers)
             bars.advance(1)
-    scores = score_arms(job, plan, judged)
+    scores = score_arms(job, plan, judged, mazes)
+    contrasts = compare_arms(job, plan, judged, mazes)
     found: dict[str, Any] = plain(
         {
             "probe": "traces",
@@ -65,11 +71,11 @@ def run_traces(job: TracesJob, plan: TracesPlan, store: Store, bars: Bars) -> di
             "name": job.name,
             "n_parameters": plan.n_parameters,
             "n_vocabulary": plan.n_vocabulary,
-            "headline": _headline(job, scores),
+            "headline": _headline(job, scores, contrasts),
             "data": _data(job, problems),
             "arms": [_arm(job, run, problems) for run in plan.runs if run.seed == job.seeds[0]],
             "scores": scores,
-            "contrasts": compare_arms(job, plan, judged),
+            "contrasts": contrasts,
             "runs": [_run(run, trained[run], problems, judged) for run in plan.runs],
             "examples": tell_examples(job, plan, problems, judged),
         }
@@ -153,7 +159,11 @@ def _run(
     }
 
 
-def _headline(job: TracesJob, scores: Mapping[str, Mapping[str, Any]]) -> str:
+def _headline(
+    job: TracesJob,
+    scores: Mapping[str, Mapping[str, Any]],
+    contrasts: Sequence[Mapping[str, Any]],
+) -> str:
     """Return in a sentence how many plans are right with correct and with swapped traces."""
     kind = job.maze.generator.value
     told = {arm: own[kind] for arm, own in scores.items() if kind in own and own[kind]["plan"]["n"]}
@@ -162,10 +172,23 @@ def _headline(job: TracesJob, scores: Mapping[str, Mapping[str, Any]]) -> str:
     if {"correct", "swapped"} <= set(told):
         shares = {arm: told[arm]["plan"]["value"] for arm in ("correct", "swapped")}
         traces = {arm: told[arm]["published"]["value"] for arm in ("correct", "swapped")}
+        (found,) = (one for one in contrasts if (one["arm"], one["test"]) == ("swapped", kind))
         return (
-            f"Trained on correct traces, networks solved {shares['correct']:.1%} of new mazes, and "
-            f"{traces['correct']:.1%} of their traces were valid; trained on other problems' "
-            f"traces {shares['swapped']:.1%} and {traces['swapped']:.1%}."
+            f"Trained on correct traces, {_networks(len(job.seeds))} solved "
+            f"{shares['correct']:.1%} of new mazes, and {traces['correct']:.1%} of the traces were "
+            f"valid; trained on other problems' traces {shares['swapped']:.1%} and "
+            f"{traces['swapped']:.1%}{_difference_told(found)}."
         )
     best = max(told, key=lambda arm: told[arm]["plan"]["value"])
     return f"The arm `{best}` solved {told[best]['plan']['value']:.1%} of new mazes ({kind})."
+
+
+def _difference_told(found: Mapping[str, Any]) -> str:
+    if found["difference"] is None:
+        return ": too few to compare"
+    low, high = 100 * found["low"], 100 * found["high"]
+    return f" ({100 * found['difference']:+.1f} points, {low:+.1f} to {high:+.1f})"
+
+
+def _networks(n: int) -> str:
+    return "one network" if n == 1 else f"{n} networks"

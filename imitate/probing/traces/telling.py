@@ -31,6 +31,7 @@ def tell_test(problems: Sequence[Problem], judged: Sequence[Judged]) -> dict[str
     return {
         "n": len(judged),
         "plans": "".join(str(int(one.plan.is_valid)) for one in judged),
+        "ended": sum(one.is_ended for one in judged),
         "optimal": sum(one.is_optimal for one in judged),
         "published": plan_by_trace(judged, is_strict=False),
         "strict": plan_by_trace(judged, is_strict=True),
@@ -54,19 +55,18 @@ def tell_examples(
             "start": problem.start,
             "goal": problem.goal,
             "path": problem.path.tolist(),
-            "answers": {run.arm: _answer(judged[run, kind][place], problem) for run in first},
+            "answers": {run.arm: _answer(judged[run, kind][place]) for run in first},
         }
         for kind, test in problems.tests.items()
         for place, problem in enumerate(test.problems[:EXAMPLES])
     ]
 
 
-def _answer(judged: Judged, problem: Problem) -> dict[str, Any]:
-    columns = problem.columns
+def _answer(judged: Judged) -> dict[str, Any]:
     verdicts = {"published": judged.published, "strict": judged.strict}
     return {
-        "operations": [_operation(one, columns) for one in judged.response.operations],
-        "plan": [x + y * columns for x, y in judged.response.plan or ()],
+        "operations": [_operation(one) for one in judged.response.operations],
+        "plan": [list(cell) for cell in judged.response.plan or ()],
         "plan_fault": judged.plan.fault,
     } | {
         name: verdict and {"fault": verdict.fault, "at": verdict.at}
@@ -74,9 +74,8 @@ def _answer(judged: Judged, problem: Problem) -> dict[str, Any]:
     }
 
 
-def _operation(operation: Operation, columns: int) -> list[int]:
-    x, y = operation.cell
-    return [int(operation.is_close), x + y * columns, operation.cost, operation.distance]
+def _operation(operation: Operation) -> list[int]:
+    return [int(operation.is_close), *operation.cell, operation.cost, operation.distance]
 
 
 def _by_length(problems: Sequence[Problem], judged: Sequence[Judged]) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """One network, trained on the lines of its arm, as one finished cell.
 
-Lines of about the same length share a batch; which ones is decided by seed and epoch alone. Killed
-at any moment, a run goes on from its last checkpoint to the same bits.
+Lines whose correct ones are of about the same length share a batch; which ones is decided by seed
+and epoch alone, so that all arms see the same problems in the same order. Killed at any moment, a
+run goes on from its last checkpoint, on a CPU to the same bits.
 
     CELL/model.safetensors, config.json    as transformers saves a Llama
     CELL/training.json                     what it was trained on, and its loss
@@ -13,7 +14,6 @@ is far smaller, and its hidden matrices are trained with Muon.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import json
 import math
@@ -26,7 +26,6 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from evals.errors import RunError
-from evals.probes.traces.kinds import Arm, Treatment
 from evals.probes.traces.tokens import Vocabulary
 from imitate.config import TracesJob
 from imitate.descent import (
@@ -53,7 +52,11 @@ LAST_RATE = 0.05
 IGNORED = -100  # the label of a token that is not learned
 
 _MODULES = (
-    "evals.probes.traces",
+    "evals.probes.traces.arms",
+    "evals.probes.traces.mazes",
+    "evals.probes.traces.problems",
+    "evals.probes.traces.search",
+    "evals.probes.traces.tokens",
     "imitate.descent",
     "imitate.probing.traces.plan",
     "imitate.probing.traces.problems",
@@ -137,7 +140,7 @@ def batch_lines(
 ) -> list[list[int]]:
     """Return the places of all lines in batches of about the same length, in a random order.
 
-    A batch has as many lines as fit into its tokens once the shorter are padded, and at least one.
+    A batch is cut where its correct lines, padded, would be more tokens than it may have.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
@@ -168,7 +171,7 @@ def _train(
     network.to(device)  # type: ignore[arg-type]
     optimisers = make_optimisers(network, job.train.weight_decay)
     about = load_checkpoint(checkpoint, key, network, optimisers) or {"step": 0, "losses": []}
-    steps = list(_steps(job, run, problems, lines))
+    steps = list(_steps(job, run, lines))
     forward = torch.compile(network) if job.train.compiled else network
     network.train()
     losses: list[float] = about["losses"]
@@ -190,23 +193,20 @@ def _train(
     return network, _told(lines, steps, losses)
 
 
-def _steps(
-    job: TracesJob, run: TracesRun, problems: ProblemSet, lines: Lines
-) -> Iterator[list[int]]:
+def _steps(job: TracesJob, run: TracesRun, lines: Lines) -> Iterator[list[int]]:
     """Yield the places of every step's lines, as many as the run's budget has."""
-    lengths = list(map(len, lines.lines))
     epochs = (
-        batch_lines(lengths, job.train.batch_tokens, run.seed, epoch) for epoch in itertools.count()
+        batch_lines(lines.n_correct, job.train.batch_tokens, run.seed, epoch)
+        for epoch in itertools.count()
     )
     if not run.is_matched:
         yield from itertools.chain.from_iterable(itertools.islice(epochs, job.train.epochs))
         return
-    correct = dataclasses.replace(run, treatment=Treatment(Arm.CORRECT))
-    left = job.train.epochs * lines_of(job, correct, problems).n_tokens
+    left = job.train.epochs * sum(lines.n_correct)
     for batch in itertools.chain.from_iterable(epochs):
         if left <= 0:
             return
-        left -= sum(lengths[place] for place in batch)
+        left -= sum(len(lines.lines[place]) for place in batch)
         yield batch
 
 
@@ -240,15 +240,14 @@ def _set_rates(
 def _told(lines: Lines, steps: Sequence[Sequence[int]], losses: Sequence[float]) -> dict[str, Any]:
     """Return what was trained on, and the loss as at most a hundred means over steps."""
     parts = np.array_split(np.asarray(losses), min(100, len(losses)))
-    n_seen = functools.reduce(
-        lambda total, step: total + sum(len(lines.lines[place]) for place in step), steps, 0
-    )
+    seen = [place for step in steps for place in step]
+    n_tokens = sum(len(lines.lines[place]) for place in seen)
     return {
         "n_lines": len(lines.lines),
-        "n_dropped": lines.n_dropped,
         "mean_tokens": lines.n_tokens / len(lines.lines),
         "n_steps": len(steps),
-        "n_tokens": n_seen,
-        "n_problems": sum(map(len, steps)),
+        "n_tokens": n_tokens,
+        "n_after_problem": n_tokens - sum(lines.n_query[place] for place in seen),
+        "n_problems": len(seen),
         "losses": [float(part.mean()) for part in parts],
     }

@@ -30,24 +30,25 @@ Entry = dict[str, Any]
 METHODS = (
     (
         "Problems",
-        "Mazes of the public generator, draw for draw; every network is asked the same, which none "
-        "was trained on. A plan is right if it is a legal path from start to goal, of any length.",
+        "Mazes of the public generator, draw for draw; every network is asked the same, in mazes "
+        "that none was trained on. A plan is right if it is a legal path from start to goal, of "
+        "any length.",
     ),
     (
         "Traces",
-        "Valid, published: the trace can be replayed as a search, and the plan is as long as the "
-        "path that it found. Strict: costs and distances are true, nothing is left out, and the "
-        "plan is that path. An unreadable word fails both.",
+        "Valid, published: the trace can be replayed as a search, and the plan, where there is "
+        "one, is as long as the path that it found. Strict: costs and distances are true, nothing "
+        "is left out, and the plan is that path. An unreadable word fails both.",
     ),
     (
         "Arms",
-        "The same problems in the same order, and the same plans. Swapped: every trace stands at "
+        "The same problems in the same batches, and the same plans. Swapped: every trace stands at "
         "another problem. Damaged: a share of the operations. Filler: as many tokens that say "
         "nothing. As many tokens: trained until it has seen as many as the correct arm.",
     ),
     (
         "Differences",
-        "By problem, mean over seeds, bootstrap over problems; the spread of seeds is added where "
+        "By problem, mean over seeds, bootstrap over mazes; the spread of seeds is added where "
         "there are several. One seed is one network, and says nothing of another.",
     ),
     (

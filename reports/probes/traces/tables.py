@@ -50,6 +50,7 @@ def score_table(results: Entry) -> Table:
             _share(own["published"]),
             _share(own["strict"]),
             Cell(", ".join(percent(one) for one in own["plan"]["by_seed"])),
+            Cell(percent(_ended(results, arm, kind))),
         )
         for arm, kinds in results["scores"].items()
         for kind, own in kinds.items()
@@ -63,9 +64,11 @@ def score_table(results: Entry) -> Table:
             "Trace valid, published",
             "Strict",
             "Plan right, by seed",
+            "Came to an end",
         ),
         rows,
-        note="Intervals are over problems, all seeds of one in a cluster.",
+        note="Intervals are over mazes, all problems and seeds of one in a cluster. An answer that "
+        "fills the context comes to no end, and its plan counts as wrong.",
     )
 
 
@@ -73,21 +76,32 @@ def contrast_table(results: Entry) -> Table:
     """Return every arm against the correct one on the same problems."""
     rows = tuple(
         (
-            Cell(one["arm"], one["test"]),
+            Cell(
+                one["arm"], one["test"] + (", as trained on" if one["is_in_distribution"] else "")
+            ),
             Cell(percent(one["share"])),
             Cell(percent(one["correct_share"])),
             _difference(one),
-            Cell(number(one["p_holm"], 3) if one["p_holm"] is not None else "–"),
+            Cell(number(one["p_holm"], 3)),
+            Cell(number(one["p_equivalent"], 3)),
         )
         for one in results["contrasts"]
     )
-    floor = results["provenance"]["config"]["test"]["floor"]
+    test = results["provenance"]["config"]["test"]
     return Table(
         "Against correct traces, on the same problems",
-        ("Before the plan", "Plan right", "With correct traces", "Difference, points", "p, Holm"),
+        (
+            "Before the plan",
+            "Plan right",
+            "With correct traces",
+            "Difference, points",
+            "p, Holm",
+            "p, alike",
+        ),
         rows,
-        note=f"Not compared where the better of the two solves under {percent(floor, 0)}. The "
-        "interval is over problems and, of several seeds, over these too.",
+        note="Not compared where the better of the two solves under "
+        f"{percent(test['floor'], 0)}. The interval is over mazes and, of several seeds, over "
+        f"these too. Alike: within {percent(test['margin'], 0)} both ways, one test each.",
     )
 
 
@@ -197,8 +211,9 @@ def arms_table(results: Entry) -> Table:
         rows.append(
             (
                 Cell(arm),
-                Cell(count(first["n_problems"]), f"{count(first['n_dropped'])} lines dropped"),
+                Cell(count(first["n_problems"])),
                 Cell(count(first["n_tokens"]), f"{number(first['mean_tokens'], 0)} a line"),
+                Cell(count(first["n_after_problem"])),
                 Cell(count(first["n_steps"])),
                 Cell(number(first["losses"][-1], 3)),
                 Cell(
@@ -214,6 +229,7 @@ def arms_table(results: Entry) -> Table:
             "Before the plan",
             "Problems seen",
             "Tokens seen",
+            "After the problem",
             "Steps",
             "Last loss, nats",
             "Valid traces in training",
@@ -239,7 +255,7 @@ def data_table(results: Entry) -> Table:
     )
     return Table(
         "Tests",
-        ("Mazes", "Problems", "Cells of a path", "Left out: trained on", "Twice", "Too long"),
+        ("Mazes", "Problems", "Cells of a path", "Left out: maze trained on", "Twice", "Too long"),
         rows,
         note=f"Of the problems to train on, {count(results['data']['n_too_long'])} were left out "
         "of every arm as their correct lines are too long; "
@@ -258,6 +274,11 @@ def _by_arm_and_test(results: Entry) -> Iterator[tuple[str, str, Sequence[Entry]
     for arm, runs in _by_arm(results).items():
         for test in runs[0]["tests"]:
             yield arm, test, runs
+
+
+def _ended(results: Entry, arm: str, kind: str) -> float:
+    own = [run["tests"][kind] for run in results["runs"] if run["arm"] == arm]
+    return float(sum(test["ended"] for test in own) / sum(test["n"] for test in own))
 
 
 def _share(estimate: Entry) -> Cell:
