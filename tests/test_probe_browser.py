@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from test_probing_capacity import SMALL as CAPACITY
 from test_probing_grokking import SMALL
 from test_probing_traces import SMALL as TRACES
 from test_report_browser import CHROMIUM, DRIVER, Browser, open_browser
+
+from imitate.cli import main
 
 pytestmark = [
     pytest.mark.slow,
@@ -85,11 +88,33 @@ arm.dispatchEvent(new Event('change'));
 def test_viewer_goes_through_a_trace(browser: Browser, tmp_path: Path) -> None:
     config = tmp_path / "small.yaml"
     config.write_text(TRACES, encoding="utf-8")
-    run(config, tmp_path / "runs", "--set", "seeds=[0]")
-    browser.open(tmp_path / "runs" / "small" / "report.html", width=390, is_dark=True)
+    run(config, tmp_path / "runs", "--set", "seeds=[0]", "--set", "arms=[{kind: swapped}]")
+    folder = tmp_path / "runs" / "small"
+    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    fault = {"fault": "create_non_neighbor", "at": 1}
+    found["examples"][0]["answers"] = {
+        "swapped": {
+            "operations": [[1, 0, 0, 0, 3], [0, 3, 3, 1, 3]],
+            "plan": [[0, 0], [0, 1]],
+            "plan_fault": "goal_not_reached",
+            "published": fault,
+            "strict": fault,
+        },
+        "solution_only": {
+            "operations": [],
+            "plan": [],
+            "plan_fault": "plan_syntax_error",
+            "published": None,
+            "strict": None,
+        },
+    }
+    (folder / "results.json").write_text(json.dumps(found), encoding="utf-8")
+    assert main(["report", str(folder)]) == 0
+    browser.open(folder / "report.html", width=390, is_dark=True)
     verdicts = "return [...document.querySelectorAll('.slider li')].map(one => one.textContent)"
     cells = "return document.querySelectorAll('.slider svg.maze rect').length"
     told = "return document.querySelector('.slider .note').textContent"
+    drawn = "return document.querySelectorAll('.slider svg.maze {}').length"
     browser.run(OTHER_ARM)
     assert browser.run(verdicts)[1:] == [
         "published validator: no trace to judge",
@@ -98,10 +123,12 @@ def test_viewer_goes_through_a_trace(browser: Browser, tmp_path: Path) -> None:
     assert browser.run(told) == "Operation 0 of 0: the problem"
     assert browser.run(cells) == 16
     browser.run(OTHER_ARM.replace("solution_only", "swapped"))
+    assert browser.run(told) == "Operation 2 of 2: create 3 3, cost 1, distance 3"
+    assert browser.run(verdicts)[1] == "published validator: create_non_neighbor at operation 2"
+    assert browser.run(drawn.format("circle")) == browser.run(drawn.format("polyline")) == 1
     browser.run(FIRST)
-    n_operations = int(browser.run("return document.querySelector('.slider input').max"))
-    if n_operations:
-        assert browser.run(told).startswith(f"Operation 1 of {n_operations}: ")
-        assert browser.run(cells) == 17
+    assert browser.run(told) == "Operation 1 of 2: close 0 0, cost 0, distance 3"
+    assert browser.run(drawn.format("circle")) == browser.run(drawn.format("polyline")) == 0
+    assert browser.run(cells) == 17
     assert browser.run("return document.documentElement.scrollWidth") <= 390
     assert browser.complaints() == []

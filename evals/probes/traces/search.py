@@ -55,14 +55,8 @@ def search(free: Cells, start: int, goal: int, rows: int, columns: int) -> tuple
         n_events += 1
         if here == goal:
             break
-        x, y = here % columns, here // columns
-        for is_inside, there in (
-            (y > 0, here - columns),
-            (x < columns - 1, here + 1),
-            (y < rows - 1, here + columns),
-            (x > 0, here - 1),
-        ):
-            if not is_inside or not free[there] or is_closed[there]:
+        for there in _around(here, rows, columns):
+            if there < 0 or not free[there] or is_closed[there]:
                 continue
             if cost[here] + 1 < cost[there]:
                 parent[there], cost[there] = here, cost[here] + 1
@@ -90,14 +84,8 @@ def breadth_first(free: Cells, start: int, goal: int, rows: int, columns: int) -
         n_events += 1
         if here == goal:
             break
-        x, y = here % columns, here // columns
-        for is_inside, there in (
-            (y > 0, here - columns),
-            (x < columns - 1, here + 1),
-            (y < rows - 1, here + columns),
-            (x > 0, here - 1),
-        ):
-            if is_inside and free[there] and cost[there] < 0:
+        for there in _around(here, rows, columns):
+            if there >= 0 and free[there] and cost[there] < 0:
                 cost[there] = cost[here] + 1
                 distance = _distance(there, goal, columns)
                 events[n_events] = (CREATE, there, cost[there], distance)
@@ -105,6 +93,18 @@ def breadth_first(free: Cells, start: int, goal: int, rows: int, columns: int) -
                 queue[n_queued] = there
                 n_queued += 1
     return events[:n_events]
+
+
+@compiled
+def _around(cell: int, rows: int, columns: int) -> tuple[int, int, int, int]:
+    """Return the cells up, right, down and left; -1 where the grid has none."""
+    x, y = cell % columns, cell // columns
+    return (
+        cell - columns if y > 0 else -1,
+        cell + 1 if x < columns - 1 else -1,
+        cell + columns if y < rows - 1 else -1,
+        cell - 1 if x > 0 else -1,
+    )
 
 
 @compiled

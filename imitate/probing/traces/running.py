@@ -45,8 +45,9 @@ def run_traces(job: TracesJob, plan: TracesPlan, store: Store, bars: Bars) -> di
         RunError: A loss is no finite number any more.
     """
     problems = draw_all(job)
-    for run in plan.runs:  # too long a line is told before anything is trained
-        lines_of(job, run, problems)
+    for run in plan.runs:
+        if not run.is_matched:  # too long a line is told before anything is trained
+            lines_of(job, run, problems)
     mazes = {
         kind: [one.layout.hex() for one in test.problems] for kind, test in problems.tests.items()
     }
