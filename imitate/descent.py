@@ -100,7 +100,7 @@ def load_checkpoint(
         return None
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         _log.warning("%s is damaged (%s): training anew", path, error)
         return None
     if state.get("identity") != identity:
