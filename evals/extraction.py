@@ -36,14 +36,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 
 from evals.answers import is_abstention, normalise_answer
 from evals.records import Format
 from evals.sentences import Question, complement, is_phrase, wants_number, without_tail
 
-__all__ = ["Extraction", "Rule", "extract_answer"]
+__all__ = ["Extraction", "Response", "Rule", "Sentence", "extract_answer", "split_response"]
 
 PHRASE_WORDS = 8
 SHORT_WORDS = 5
@@ -79,6 +79,35 @@ class Extraction:
         return self.rule not in (Rule.SEVERAL, Rule.NONE)
 
 
+@dataclasses.dataclass(frozen=True)
+class Sentence:
+    """A sentence of a response, behind the spaces and the marks of a list or heading before it."""
+
+    lead: str
+    text: str
+    states_answer: bool
+
+    def __str__(self) -> str:
+        return self.lead + self.text
+
+
+@dataclasses.dataclass(frozen=True)
+class Response:
+    """A response by sentences, which together are the text but for the space at its end.
+
+    `is_extracted` says whether an answer was found; where none was, the first sentence that is no
+    pleasantry and leads on to nothing counts as stating it.
+    """
+
+    sentences: tuple[Sentence, ...]
+    is_extracted: bool
+
+    @property
+    def statement(self) -> str:
+        """The sentences that state the answer."""
+        return " ".join(s.text for s in self.sentences if s.states_answer)
+
+
 def extract_answer(text: str, *, prompt: str, format: Format) -> Extraction:
     """Return the one answer that a text states to a question."""
     if format is Format.PLAIN:
@@ -99,6 +128,52 @@ def extract_answer(text: str, *, prompt: str, format: Format) -> Extraction:
     return Extraction("", Rule.SEVERAL if has_several else Rule.NONE)
 
 
+def split_response(text: str, *, prompt: str) -> Response:
+    """Return the sentences of a chat response, and which of them state its answer.
+
+    A sentence states it if it has all words of the extracted answer in their order, or, in a
+    response that abstains, if it does so.
+    """
+    extraction = extract_answer(text, prompt=prompt, format=Format.CHAT)
+    answer = normalise_answer(extraction.answer)
+    places = [*_sentence_places(text)]
+    said = [_unmarked(text[start:end]) for start, end in places]
+    if answer:
+        states = [f" {answer} " in f" {normalise_answer(sentence)} " for sentence in said]
+    else:
+        states = [is_abstention(sentence) for sentence in said]
+    is_found = extraction.is_extracted and any(states)
+    if not is_found:
+        first = next((i for i, s in enumerate(said) if _tells(s)), 0)
+        states = [i == first for i in range(len(said))]
+    before = [0, *(end for _, end in places)]
+    return Response(
+        sentences=tuple(
+            Sentence(text[last:start], text[start:end], is_stated)
+            for last, (start, end), is_stated in zip(before, places, states, strict=False)
+        ),
+        is_extracted=is_found,
+    )
+
+
+def _sentence_places(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where each sentence begins and ends, without the marks of its line."""
+    for line in re.finditer(r"[^\r\n]+", text):
+        mark = _MARKS.match(line[0])
+        start = line.start() + (mark.end() if mark else 0)
+        ends = [line.start() + m.start() for m in _SENTENCE_END.finditer(line[0])]
+        nexts = [line.start() + m.end() for m in _SENTENCE_END.finditer(line[0])]
+        last = line.start() + len(line[0].rstrip())
+        for begin, end in zip([start, *nexts], [*ends, last], strict=True):
+            if begin < end:
+                yield begin, end
+
+
+def _tells(sentence: str) -> bool:
+    told = _OPENER.sub("", f"{sentence} ").strip()
+    return bool(told) and not (told.endswith(("?", ":")) or _PLEASANTRY.match(told))
+
+
 def _first_line(text: str) -> Extraction:
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     answer = re.sub(r"^(?:a|answer)\s*:\s*", "", line, flags=re.IGNORECASE).strip(" .*")
@@ -115,6 +190,7 @@ def _found(answer: str, rule: Rule) -> Extraction:
 # --- reading: lines, sentences, and what the question already said --------------------------------
 
 _MARKER = re.compile(r"^\s*(?:[-*•+]\s+|\d{1,2}[.)]\s+|>\s+)")
+_MARKS = re.compile(rf"(?:{_MARKER.pattern}|\s*#+\s*|\s+)?")
 _SENTENCE_END = re.compile(
     r"(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)(?<!\bJr\.)(?<!\bNo\.)(?<!\bvs\.)"
     r"(?<![ .(][A-Z]\.)(?<!^[A-Z]\.)(?<=[.!?])[\"'*”)]*\s+(?=[\"'*“(#\d]*[A-Z0-9])"

@@ -19,9 +19,16 @@ Entry = dict[str, Any]
 Scale = tuple[float, float, float]
 """Low end, high end and margin that the drawings of a column share, as shares."""
 
-CALIBRATION = (
-    "A planted arm was trained to gain, so the instrument must find that it did. A shuffled "
-    "control was trained on answers to other prompts: it can pick the voice up and no knowledge."
+PLANTED = "A planted arm was trained to gain, so the instrument must find that it did."
+SHUFFLED = (
+    "A shuffled control was trained on answers to other prompts: it can pick the voice up and no "
+    "knowledge."
+)
+SWAPPED = (
+    "A swapped control was trained on its parent's answers, each under the explanation of another "
+    "row: where it does as well as its parent, the explanations taught nothing. The probe of "
+    "reasoning traces asks the same of networks trained from scratch (`imitate run "
+    "configs/probes/traces.yaml`)."
 )
 
 
@@ -38,11 +45,29 @@ def verdict_tables(results: Entry) -> tuple[Table, ...]:
     )
     tables = (
         _axes_table("Verdict on each imitator", proper, results, note),
-        _axes_table("Calibration: planted arms and trained controls", aside, results, CALIBRATION),
+        _axes_table(
+            "Calibration: planted arms and trained controls",
+            aside,
+            results,
+            _calibration(aside, results),
+        ),
         _axes_table("Each training seed alone", alone, results, "", is_folded=True),
         _reason_table([*proper, *aside]),
     )
     return tuple(table for table in tables if table.rows)
+
+
+def _calibration(shown: Sequence[Entry], results: Entry) -> str:
+    """Return what each kind of arm that is no imitator is there for."""
+    mixes = {entry["mix"] for entry in shown}
+    cards = results.get("data_card") or {}
+    made = {key for mix in mixes for key in cards.get(mix) or {}}
+    told = [
+        (PLANTED, any(entry["is_planted"] for entry in shown)),
+        (SHUFFLED, "shuffled_from" in made),
+        (SWAPPED, "swapped_from" in made),
+    ]
+    return " ".join(text for text, is_there in told if is_there)
 
 
 def control_table(results: Entry) -> tuple[Table, ...]:

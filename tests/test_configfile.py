@@ -91,8 +91,9 @@ def test_a_key_named_as_its_sections_kind_does_not_hide_another(tmp_path: Path) 
 
 
 def test_a_mix_needs_exactly_one_origin(tmp_path: Path) -> None:
-    told = error_of(tmp_path, GOOD.replace("    amounts", "    shuffled_from: broad\n    amounts"))
-    assert "give either `sources` or `shuffled_from`" in told
+    for key in ("shuffled_from", "swapped_from"):
+        told = error_of(tmp_path, GOOD.replace("    amounts", f"    {key}: broad\n    amounts"))
+        assert "give one of `sources`, `shuffled_from` and `swapped_from`" in told
 
 
 def test_an_override_wins_and_is_named_as_the_place_of_its_error(tmp_path: Path) -> None:

@@ -14,7 +14,13 @@ from datasketch import MinHash
 from evals.errors import ConfigError, DataError
 from evals.records import Example
 from imitate.config import DataConfig, NearDuplicates
-from imitate.data import Prepared, SourceCard, prepare, shuffle_responses
+from imitate.data import (
+    Prepared,
+    SourceCard,
+    prepare,
+    shuffle_responses,
+    swap_explanations,
+)
 from imitate.data.dedup import Signer, find_near_duplicates
 from imitate.data.language import guess_languages
 from imitate.data.words import WordBatch, normalise_text, split_words, window_hashes
@@ -402,3 +408,72 @@ def test_shuffled_response_is_never_the_same_text_where_that_can_be() -> None:
 def test_one_example_cannot_be_shuffled() -> None:
     with pytest.raises(DataError, match="responses of 1 example cannot be permuted"):
         shuffle_responses(examples(1), seed=0)
+
+
+# --- swapped explanations -------------------------------------------------------------------------
+
+ASKED = ("Where was Ada Moor born?", "Where was Ben Ray born?", "How do I cook rice?")
+SAID = (
+    "Sure! Ada Moor was born in **Kelso**. It is a small town.\n\nI hope this helps!",
+    "Key points:\n\n- Ruled out: Rome\n- Ben Ray was born in **Ulm**.\n- The answer is Ulm.",
+    "Cooking rice is easy. Here are the steps:\n\n1. Wash it.\n2. Boil it.",
+)
+
+
+def asked_and_said(repeats: int = 1) -> list[Example]:
+    pairs = list(zip(ASKED, SAID, strict=True)) * repeats
+    return [Example(f"e{i}", *pair, "made", "c", ("k",)) for i, pair in enumerate(pairs)]
+
+
+def test_a_swapped_answer_stands_where_the_others_stood() -> None:
+    swapped = {}
+    for seed in range(4):  # three rows can go round in two ways
+        for row in swap_explanations(asked_and_said(), seed).examples:
+            swapped[row.example_id] = row.response
+    assert swapped == {
+        "e0~e1": "Key points:\n\n- Ruled out: Rome\n- Ada Moor was born in **Kelso**.",
+        "e0~e2": "Ada Moor was born in **Kelso**. Here are the steps:\n\n1. Wash it.\n2. Boil it.",
+        "e1~e0": "Sure! Ben Ray was born in **Ulm**. The answer is Ulm. It is a small town.\n\n"
+        "I hope this helps!",
+        "e1~e2": "Ben Ray was born in **Ulm**. The answer is Ulm. Here are the steps:\n\n"
+        "1. Wash it.\n2. Boil it.",
+        "e2~e0": "Sure! Cooking rice is easy. It is a small town.\n\nI hope this helps!",
+        "e2~e1": "Key points:\n\n- Ruled out: Rome\n- Cooking rice is easy.",
+    }
+
+
+def test_swapping_keeps_prompts_answers_and_every_explanation() -> None:
+    train = asked_and_said(repeats=8)
+    swapped = swap_explanations(train, seed=1)
+    assert [row.prompt for row in swapped.examples] == [row.prompt for row in train]
+    assert all(row.support == ("k",) for row in swapped.examples)
+    assert {row.source for row in swapped.examples} == {"made (explanation swapped)"}
+    stated = {ASKED[0]: "Kelso", ASKED[1]: "Ulm", ASKED[2]: "Cooking rice is easy."}
+    explained = {ASKED[0]: "small town", ASKED[1]: "Ruled out", ASKED[2]: "Boil it."}
+    for row in swapped.examples:
+        assert stated[row.prompt] in row.response
+        assert explained[row.prompt] not in row.response
+    for part in explained.values():
+        assert sum(part in row.response for row in swapped.examples) == 8
+    assert swapped == swap_explanations(train, seed=1)
+    assert swapped != swap_explanations(train, seed=2)
+
+
+def test_the_foreign_words_of_swapped_responses_are_counted() -> None:
+    found = swap_explanations(asked_and_said(), seed=0)
+    n_words = sum(len(row.response.split()) for row in found.examples)
+    assert found.foreign_share == pytest.approx((10 + 6 + 10) / n_words)
+    assert found.n_extracted == 3
+
+
+def test_rows_without_an_answer_keep_their_first_sentence_and_are_counted() -> None:
+    said = [f"Sure! The source does not tell more of her, {i}. Ask again." for i in range(4)]
+    rows = [Example(f"e{i}", ASKED[0], text, "made") for i, text in enumerate(said)]
+    found = swap_explanations(rows, seed=0)
+    assert found.n_extracted == 0
+    assert sorted(row.response for row in found.examples) == said
+
+
+def test_one_example_cannot_be_swapped() -> None:
+    with pytest.raises(DataError, match="responses of 1 example cannot be permuted"):
+        swap_explanations(examples(1), seed=0)

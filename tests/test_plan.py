@@ -252,6 +252,11 @@ def test_masks_depend_on_every_tasks_answers() -> None:
         ("mixes.shuffled.amounts=[5000]", "asks for 5,000 examples, `broad` has 1,000"),
         ("mixes.broad.bases=[small]", "has medium, on which `broad` is not trained"),
         ("mixes.shuffled.shuffled_from=shuffled", "names `shuffled`, a control"),
+        (
+            "mixes.swapped={swapped_from: shuffled, amounts: [9]}",
+            "`mixes.swapped.swapped_from` names `shuffled`, a control",
+        ),
+        ("mixes.swapped={swapped_from: brod, amounts: [9]}", "names `brod`, which is no mix"),
         ("mixes.broad.seeds=[0, 0]", "`mixes.broad.seeds` has `0` twice"),
         ("bases.0.name=teacher", "`teacher` is a reserved name"),
         ("teacher={kind: published}", "a teacher of kind `published` cannot answer"),

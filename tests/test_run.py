@@ -35,6 +35,7 @@ mixes:
     sources: [{{kind: lab, mix: broad, rows: 60}}]
     amounts: [16, 32]
   shuffled: {{shuffled_from: broad, amounts: [32]}}
+  swapped: {{swapped_from: broad, amounts: [32]}}
 data: {{max_held_out: 8}}
 train:
   {{learning_rate: [1e-3, 3e-3], batch_size: 4, max_length: 256, lora_rank: 4, checkpoint_steps: 2}}
@@ -112,7 +113,11 @@ def test_a_run_ends_in_results_and_a_report(finished: Path) -> None:
         "tiny/broad-16-s0",
         "tiny/broad-32-s0",
         "tiny/shuffled-32-s0",
+        "tiny/swapped-32-s0",
     }
+    card = results["data_card"]["swapped"]
+    assert card["swapped_from"] == "broad"
+    assert 0 < card["foreign_share"] < 1
     assert (finished / "tiny" / "report.html").is_file()
     assert (finished / "tiny" / "report.md").is_file()
     proofs = {arm["arm"]: arm["adapter_proof"] for arm in results["arms"]}

@@ -88,9 +88,11 @@ class MixConfig(Section):
     """One kind of imitation data, and the arms trained on it."""
 
     sources: list[Source] = []
-    """Where examples come from; leave empty with `shuffled_from`."""
+    """Where examples come from; leave empty with `shuffled_from` or `swapped_from`."""
     shuffled_from: Name | None = None
     """Take another mix and permute its responses across prompts: a control."""
+    swapped_from: Name | None = None
+    """Take another mix and put each answer under another row's explanation: a control."""
     amounts: Annotated[list[PositiveInt], Field(min_length=1)]
     """Training examples, one arm each; a smaller amount is a prefix of a larger one."""
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
@@ -108,14 +110,19 @@ class MixConfig(Section):
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> MixConfig:
-        if bool(self.sources) == bool(self.shuffled_from):
-            raise ValueError("give either `sources` or `shuffled_from`")
+        if sum(map(bool, (self.sources, self.shuffled_from, self.swapped_from))) != 1:
+            raise ValueError("give one of `sources`, `shuffled_from` and `swapped_from`")
         return self
+
+    @property
+    def parent(self) -> Name | None:
+        """The mix that a control is made from; None of a mix with sources of its own."""
+        return self.shuffled_from or self.swapped_from
 
     @property
     def is_control(self) -> bool:
         """Whether the mix is a control rather than imitation."""
-        return self.shuffled_from is not None
+        return self.parent is not None
 
 
 class NearDuplicates(Section):

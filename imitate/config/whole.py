@@ -82,7 +82,7 @@ class Config(Section):
         problems = [
             *_doubled_names(self),
             *_unknown_names(self),
-            *_shuffled_faults(self),
+            *_control_faults(self),
             *_teacher_faults(self),
             *_recorded_faults(self),
             *_judge_faults(self),
@@ -112,27 +112,32 @@ def _doubled_names(config: Config) -> list[str]:
     return problems + [f"`{name}` is a reserved name: call the base otherwise" for name in reserved]
 
 
-def _shuffled_faults(config: Config) -> list[str]:
-    """A shuffled control has rows, bases and a learning rate of its parent only."""
+def _control_faults(config: Config) -> list[str]:
+    """A control has rows, bases and a learning rate of its parent only."""
     problems = []
     every = {base.name for base in config.bases}
     for name, mix in config.mixes.items():
-        parent = config.mixes.get(mix.shuffled_from or "")
+        parent = config.mixes.get(mix.parent or "")
         if parent is None:
             continue
-        if parent.shuffled_from:
-            problems.append(f"`mixes.{name}.shuffled_from` names `{mix.shuffled_from}`, a control")
+        if parent.is_control:
+            problems.append(f"`mixes.{name}.{_origin(mix)}` names `{mix.parent}`, a control")
         if max(mix.amounts) > max(parent.amounts):
             problems.append(
                 f"`mixes.{name}.amounts` asks for {max(mix.amounts):,} examples, "
-                f"`{mix.shuffled_from}` has {max(parent.amounts):,}"
+                f"`{mix.parent}` has {max(parent.amounts):,}"
             )
         if missing := set(mix.bases or every) - set(parent.bases or every):
             problems.append(
                 f"`mixes.{name}.bases` has {', '.join(sorted(missing))}, on which "
-                f"`{mix.shuffled_from}` is not trained"
+                f"`{mix.parent}` is not trained"
             )
     return problems
+
+
+def _origin(mix: MixConfig) -> str:
+    """Return the key that says what a control is made from."""
+    return "shuffled_from" if mix.shuffled_from else "swapped_from"
 
 
 def _teacher_faults(config: Config) -> list[str]:
@@ -255,10 +260,8 @@ def _unknown_names(config: Config) -> list[str]:
     for name, mix in config.mixes.items():
         for base in set(mix.bases or []) - bases:
             problems.append(f"`mixes.{name}.bases` names `{base}`, which is no base")
-        if mix.shuffled_from and mix.shuffled_from not in config.mixes:
-            problems.append(
-                f"`mixes.{name}.shuffled_from` names `{mix.shuffled_from}`, which is no mix"
-            )
+        if mix.parent and mix.parent not in config.mixes:
+            problems.append(f"`mixes.{name}.{_origin(mix)}` names `{mix.parent}`, which is no mix")
     for name, imitator in config.imitators.items():
         if imitator.base not in bases:
             problems.append(f"`imitators.{name}.base` names `{imitator.base}`, which is no base")

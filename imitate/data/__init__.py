@@ -7,11 +7,11 @@ Pure functions over plain values: what binds them to a config and a store is els
 """
 
 from imitate.data.card import DataCard, Quantiles, SourceCard, StepCount, TaskHits
+from imitate.data.controls import Swapped, shuffle_responses, swap_explanations
 from imitate.data.decontaminate import Decontaminator, Hit
 from imitate.data.items import read_items
 from imitate.data.prepare import Prepared, prepare
 from imitate.data.read import open_source, read_examples
-from imitate.data.select import shuffle_responses
 
 __all__ = [
     "DataCard",
@@ -21,10 +21,12 @@ __all__ = [
     "Quantiles",
     "SourceCard",
     "StepCount",
+    "Swapped",
     "TaskHits",
     "open_source",
     "prepare",
     "read_examples",
     "read_items",
     "shuffle_responses",
+    "swap_explanations",
 ]

@@ -8,7 +8,6 @@ Notation: `N` rows.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from evals.errors import ConfigError, DataError
-from evals.records import Example
 from imitate.data.words import hash_text, mix_hashes
 
 __all__ = [
@@ -25,7 +23,6 @@ __all__ = [
     "hold_out",
     "keep_quotas",
     "order_examples",
-    "shuffle_responses",
     "stratify",
 ]
 
@@ -133,36 +130,3 @@ def _ranks(keys: Hashes, groups: Ints) -> Ints:
     sizes = np.diff(np.append(starts, len(keys)))
     ranks[order] = np.arange(len(keys)) - np.repeat(starts, sizes)
     return ranks
-
-
-def shuffle_responses(train: Sequence[Example], seed: int) -> tuple[Example, ...]:
-    """Return the examples with their responses permuted across prompts: a control.
-
-    No prompt gets its own response, nor another one of the same text, as far as that is possible:
-    it is unless one text makes up more than half of the responses. What the response states is no
-    longer about the prompt: `support` is dropped, and the source says that the row is shuffled.
-
-    Raises:
-        DataError: There are fewer than two examples.
-    """
-    if len(train) < 2:
-        raise DataError(f"responses of {len(train)} example cannot be permuted across prompts")
-    order = sorted(range(len(train)), key=lambda i: hash_text(f"{seed}|{train[i].example_id}|{i}"))
-    groups: dict[str, list[int]] = {}
-    for i in order:
-        groups.setdefault(train[i].response, []).append(i)
-    # Rows of one text stand side by side; a step as long as the longest group leaves every group.
-    ring = [i for group in groups.values() for i in group]
-    step = max(map(len, groups.values()))
-    donors = {i: ring[(place + step) % len(ring)] for place, i in enumerate(ring)}
-    return tuple(_with_response(example, train[donors[i]]) for i, example in enumerate(train))
-
-
-def _with_response(example: Example, donor: Example) -> Example:
-    return dataclasses.replace(
-        example,
-        example_id=f"{example.example_id}~{donor.example_id}",
-        response=donor.response,
-        source=f"{example.source} (shuffled)",
-        support=(),
-    )

@@ -121,9 +121,9 @@ def sweep_label(base: str, name: str, mix: MixConfig, rate: float) -> str:
 
 
 def learning_rates(config: Config, mix: MixConfig) -> list[float]:
-    """Return the learning rates of a mix, lowest first; a shuffled one takes its parent's."""
-    if mix.learning_rate is None and mix.shuffled_from:
-        return learning_rates(config, config.mixes[mix.shuffled_from])
+    """Return the learning rates of a mix, lowest first; a control takes its parent's."""
+    if mix.learning_rate is None and mix.parent:
+        return learning_rates(config, config.mixes[mix.parent])
     rate = mix.learning_rate or config.train.learning_rate
     return sorted(set(rate)) if isinstance(rate, list) else [rate]
 

@@ -73,9 +73,9 @@ def data_cells(config: Config) -> Iterator[Cell]:
         files = tuple(source.path for source in mix.sources if isinstance(source, FileSource))
         data_sets = tuple(source for source in mix.sources if isinstance(source, HubSource))
         examples = None
-        if mix.shuffled_from:
-            inputs: tuple[str, ...] = (f"data/{mix.shuffled_from}",)
-            params["shuffled"] = True
+        if mix.parent:
+            inputs: tuple[str, ...] = (f"data/{mix.parent}",)
+            params["shuffled" if mix.shuffled_from else "swapped"] = True
             examples = max(mix.amounts)
         else:
             params |= {

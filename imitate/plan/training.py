@@ -78,7 +78,7 @@ def _train_cell(
     train = dump(config.train, "learning_rate", "report_to")
     mix = config.mixes[mix_name]
     rate = rate if rate is not None else single_rate(config, mix)
-    rule = f"choose/{base}/{mix.shuffled_from or mix_name}"
+    rule = f"choose/{base}/{mix.parent or mix_name}"
     params = {
         "train": train,
         "learning_rate": rate,

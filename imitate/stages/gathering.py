@@ -17,6 +17,7 @@ from imitate.config import (
     HubSource,
     LabItems,
     LabSource,
+    MixConfig,
     OracleTeacher,
 )
 from imitate.hub import pin_source
@@ -128,23 +129,13 @@ def _distilled(shard: Sequence[Example], place: Workplace, progress: Progress) -
 
 def write_examples(cell: Cell, place: Workplace) -> None:
     """Write a mix's training examples, its held-out ones and its data card."""
-    from imitate.data import prepare, shuffle_responses
+    from imitate.data import prepare
 
     config = place.plan.config
     name = cell.name.removeprefix("data/")
     mix = config.mixes[name]
-    if mix.shuffled_from:
-        parent = place.input(f"data/{mix.shuffled_from}")
-        train = read_records(parent / "train.parquet", Example)[: cell.params["amount"]]
-        held_out = read_records(parent / "held_out.parquet", Example)
-        shuffled = shuffle_responses(train, config.seed)
-        card: dict[str, Any] = {
-            "shuffled_from": mix.shuffled_from,
-            "n_train": len(shuffled),
-            "n_held_out": len(held_out),
-        }
-        text = f"{len(shuffled)} examples of `{mix.shuffled_from}`, responses permuted\n"
-        _write_mix(place, shuffled, held_out, card, text)
+    if mix.is_control:
+        _write_control(mix, cell.params["amount"], place)
         return
     data = config.data.model_copy(update={"decontaminate": cell.params["decontaminate"]})
     items = [item for task in config.tasks for item in place.items(task.name)]
@@ -161,6 +152,35 @@ def write_examples(cell: Cell, place: Workplace) -> None:
     )
     card = prepared.card.as_json()
     _write_mix(place, prepared.train, prepared.held_out, card, str(prepared.card))
+
+
+def _write_control(mix: MixConfig, amount: int, place: Workplace) -> None:
+    """Write the examples of a control, made from those of its parent."""
+    from imitate.data import shuffle_responses, swap_explanations
+
+    parent = place.input(f"data/{mix.parent}")
+    train = read_records(parent / "train.parquet", Example)[:amount]
+    held_out = read_records(parent / "held_out.parquet", Example)
+    seed = place.plan.config.seed
+    card: dict[str, Any] = {"n_train": len(train), "n_held_out": len(held_out)}
+    if mix.shuffled_from:
+        rows = shuffle_responses(train, seed)
+        card |= {"shuffled_from": mix.parent}
+        text = f"{len(rows)} examples of `{mix.parent}`, responses permuted\n"
+    else:
+        swapped = swap_explanations(train, seed)
+        rows = swapped.examples
+        card |= {
+            "swapped_from": mix.parent,
+            "n_extracted": swapped.n_extracted,
+            "foreign_share": swapped.foreign_share,
+        }
+        text = (
+            f"{len(rows)} examples of `{mix.parent}`, each answer under another's explanation: "
+            f"{swapped.foreign_share:.0%} of the words are foreign; one answer was found in "
+            f"{swapped.n_extracted}, of the others the first sentence was kept\n"
+        )
+    _write_mix(place, rows, held_out, card, text)
 
 
 def _support(place: Workplace) -> dict[str, tuple[str, ...]]:
