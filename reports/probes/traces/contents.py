@@ -57,6 +57,11 @@ METHODS = (
         "is on what follows the problem unless the config says otherwise.",
     ),
     (
+        "Of imitation",
+        "The same is asked of a tuned model by a mix with `swapped_from`: a teacher's answers, each "
+        "under the explanation of another (`imitate run configs/explanations.yaml`).",
+    ),
+    (
         "Source",
         "Stechly, Valmeekam et al. 2025, arXiv 2505.13775; github.com/kstechly/"
         "beyond-semantics-maze-visualizer.",
