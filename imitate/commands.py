@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.table import Table
 
 from evals.errors import UserError
-from imitate.config import Config, Section
 from imitate.configfile import is_probe, load_card_job, load_config, load_job, load_probe
 from imitate.plan import Plan, Stage, build_plan
 from imitate.preflight import preflight_run
 from imitate.progress import open_bars
 from imitate.provenance import describe_probe, describe_provenance, shell_command
 from imitate.run import Finished, execute_plan, work_of
+from imitate.runfolder import (
+    check_finished,
+    claimed,
+    forget_previous,
+    refuse_run,
+    set_aside,
+    write_config,
+    write_json,
+    write_plan,
+)
 from imitate.store import Store
 
 if TYPE_CHECKING:
@@ -65,19 +71,8 @@ _MODEL_STAGES = {
 }
 """Stages whose time counts as training, generating or scoring."""
 
-PREVIOUS = "previous"
 RATINGS = "ratings"
-_RUN_FILES = (
-    "results.json",
-    "outputs.json",
-    "records",
-    "report.html",
-    "report.md",
-    "figures",
-    "config.yaml",
-    "plan.json",
-)
-"""All that a run writes into its folder, results first: half moved, they are no run any more."""
+"""Folder of a run in which its ratings lie."""
 
 
 def run(
@@ -96,21 +91,21 @@ def run(
     config = load_config(config_path, overrides)
     plan = build_plan(config)
     folder = runs / (name or config.name)
-    with _claimed(folder):
+    with claimed(folder):
         store = Store(runs / ".store")
         preflight_run(plan, store)
-        _set_aside(folder)
-        _write_plan(folder, config, plan)
+        set_aside(folder)
+        write_plan(folder, config, plan)
         with open_bars(sum(map(work_of, plan.cells)), quiet=quiet) as bars:
             finished = execute_plan(plan, store, bars=bars, force=force, logs=folder / "logs")
         results = _results(plan, finished, config_path, overrides)
         results["timing"] = _timing(finished, started, time.perf_counter() - clock, folder)
-        _write_json(folder / "results.json", results)
+        write_json(folder / "results.json", results)
         _copy(finished, folder)
         page = _write_report(folder)
         results["timing"]["total_s"] = round(time.perf_counter() - clock, 3)
-        _write_json(folder / "results.json", results)
-        shutil.rmtree(folder / PREVIOUS, ignore_errors=True)
+        write_json(folder / "results.json", results)
+        forget_previous(folder)
     n_new = len(finished.timings) - finished.n_reused
     print(f"{finished.n_reused} cells reused, {n_new} computed", file=sys.stderr)
     _print_verdicts(results)
@@ -136,9 +131,9 @@ def _run_probe(
     job = load_probe(config_path, overrides)
     plan = plan_probe(job)
     folder = runs / (name or job.name)
-    with _claimed(folder):
-        _set_aside(folder)
-        _write_config(folder, job)
+    with claimed(folder):
+        set_aside(folder)
+        write_config(folder, job)
         with open_bars(plan.work, quiet=quiet) as bars:
             results = run_probe(job, plan, Store(runs / ".store"), bars)
         results["provenance"] = describe_probe(job, config_path, overrides)
@@ -146,9 +141,9 @@ def _run_probe(
             "started": started.isoformat(timespec="seconds"),
             "total_s": round(time.perf_counter() - clock, 3),
         }
-        _write_json(folder / "results.json", results)
+        write_json(folder / "results.json", results)
         page = _write_report(folder)
-        shutil.rmtree(folder / PREVIOUS, ignore_errors=True)
+        forget_previous(folder)
     print(results["headline"])
     print(_last_line(folder, page, results))
     return 0
@@ -156,7 +151,7 @@ def _run_probe(
 
 def report(folder: Path, *, out: Path | None = None, n_excerpts: int | None = None) -> int:
     """Write the report of a finished run again, with excerpts of its outputs only if so asked."""
-    _check_finished(folder)
+    check_finished(folder)
     if n_excerpts is not None and n_excerpts < 0:
         raise UserError(f"`--excerpts` must be at least 0, got {n_excerpts}")
     page = _write_report(folder, out, n_excerpts)
@@ -188,7 +183,7 @@ def set_side_by_side(folders: Sequence[Path], *, out: Path | None = None) -> int
     from reports.render import comparison_markdown
 
     for folder in folders:
-        _check_finished(folder)
+        check_finished(folder)
     told = comparison_markdown(compare_runs(folders))
     path = None
     if out is None:
@@ -209,7 +204,7 @@ def data(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: bool
     cells = tuple(cell for cell in plan.cells if cell.stage in wanted)
     partial = Plan(config, plan.arms, cells)
     folder = runs / config.name
-    with _claimed(folder):
+    with claimed(folder):
         with open_bars(sum(map(work_of, cells)), quiet=quiet) as bars:
             finished = execute_plan(
                 partial, Store(runs / ".store"), bars=bars, logs=folder / "logs"
@@ -220,7 +215,7 @@ def data(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: bool
             cards[mix] = json.loads((made / "card.json").read_text(encoding="utf-8"))
             print(f"== {mix}\n" + (made / "card.txt").read_text(encoding="utf-8"))
         path = folder / "data_card.json"
-        _write_json(path, cards)
+        write_json(path, cards)
     print(json.dumps({"run": str(folder), "data_card": str(path)}))
     return 0
 
@@ -236,8 +231,8 @@ def distill(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: b
     job = load_job(config_path, overrides)
     folder = runs / job.name
     command = shell_command("distill", config_path, overrides)
-    _refuse_run(folder)
-    with _claimed(folder):
+    refuse_run(folder)
+    with claimed(folder):
         result = run_job(job, folder, command=command, quiet=quiet)
     card, examples = result.card, folder / "examples.jsonl"
     n_examples = card["counts"]["examples"]
@@ -262,8 +257,8 @@ def judge_card(
     job = load_card_job(config_path, overrides)
     folder = runs / job.name
     command = shell_command("judge-card", config_path, overrides)
-    _refuse_run(folder)
-    with _claimed(folder):
+    refuse_run(folder)
+    with claimed(folder):
         judged = run_card_job(job, folder, command=command, quiet=quiet, relock=relock)
     print(judged.table)
     print(json.dumps({"run": str(folder), "card": str(judged.path)}))
@@ -279,7 +274,7 @@ def rate_export(folder: Path, drawing: Drawing, *, out: Path | None = None) -> i
         pairs = list(map(dataclasses.asdict, sheet.pairs))
         return rating_page(page_id=sheet.page_id, instructions=sheet.instructions, pairs=pairs)
 
-    _check_finished(folder)
+    check_finished(folder)
     exported = export_sheet(folder, drawing, out or folder / RATINGS, render)
     print(exported.told)
     files = {"page": exported.page, "table": exported.table, "key": exported.key}
@@ -295,7 +290,7 @@ def rate_import(
     """Read what raters sent back, write their judgements into the run and print what they say."""
     from imitate.rating import import_ratings, print_ratings
 
-    _check_finished(folder)
+    check_finished(folder)
     out = folder / RATINGS
     ratings = import_ratings(
         folder, files, key or out / "key.json", out, drop_inattentive=drop_inattentive
@@ -344,7 +339,7 @@ def pretrain(config_path: Path, overrides: Sequence[str], out: Path) -> int:
         recipe = recipe.at_world(int(value))
     settings = [f"--set {override}" for override in overrides]
     command = " ".join(["imitate lab pretrain", str(config_path), *settings, f"--out {out}"])
-    with _claimed(out / recipe.name):
+    with claimed(out / recipe.name):
         folder = pretrain_model(recipe, out, command=command)
     print(json.dumps({"model": str(folder)}))
     return 0
@@ -360,65 +355,6 @@ def lab_card(config_path: Path) -> int:
     card = data_card(make_world(recipe.world_seed), recipe.stages[0].corpus(), n_documents=2_000)
     print(json.dumps(card, indent=2))
     return 0
-
-
-def _refuse_run(folder: Path) -> None:
-    if (folder / "plan.json").exists():
-        raise UserError(f"`{folder}` is the folder of a run", hint="give the job another `name`")
-
-
-@contextlib.contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Hold a folder of a run or a model, which only one process may write."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(
-            f"another process is at work in `{folder}`",
-            hint="wait for it, or take another folder: --name for a run, --out for a model",
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _set_aside(folder: Path) -> None:
-    """Move the files of the run before out of the way: what lies beside a config must be its own.
-
-    They lie in `previous/` until this run has results of its own.
-    """
-    if not (folder / "results.json").is_file():
-        return
-    old = folder / PREVIOUS
-    shutil.rmtree(old, ignore_errors=True)
-    old.mkdir()
-    for name in _RUN_FILES:
-        if (folder / name).exists():
-            (folder / name).replace(old / name)
-
-
-def _write_plan(folder: Path, config: Config, plan: Plan) -> None:
-    """Write what will be done, and by which rule it will be judged, before any result."""
-    _write_config(folder, config)
-    cells = [{"cell": c.name, "group": c.group, "inputs": c.inputs} for c in plan.cells]
-    rule = config.analysis.model_dump(mode="json")
-    _write_json(
-        folder / "plan.json",
-        {
-            "rule": rule | {"learning_rate": "lowest loss on held-out teacher responses"},
-            "in_support_of": {task.name: task.in_support_of for task in config.tasks},
-            "arms": [arm.name for arm in plan.arms],
-            "cells": cells,
-        },
-    )
-
-
-def _write_config(folder: Path, config: Section) -> None:
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
 
 
 def _results(
@@ -464,11 +400,6 @@ def _copy(finished: Finished, folder: Path) -> None:
     shutil.copytree(made / "records", folder / "records", dirs_exist_ok=True)
 
 
-def _check_finished(folder: Path) -> None:
-    if not (folder / "results.json").is_file():
-        raise UserError(f"no results in `{folder}`", hint="give the folder of a finished run")
-
-
 def _write_report(folder: Path, out: Path | None = None, n_excerpts: int | None = None) -> Path:
     from reports import probes
     from reports.render import write_report
@@ -482,14 +413,6 @@ def _write_comparison(comparison: Comparison, folder: Path) -> Path:
     from reports.paired import write_comparison
 
     return write_comparison(comparison, folder)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    from imitate.stages.workplace import write_json
-
-    partial = path.with_suffix(".partial")
-    write_json(partial, value)
-    partial.replace(path)
 
 
 def _print_verdicts(results: dict[str, Any]) -> None:

@@ -58,8 +58,8 @@ METHODS = (
     ),
     (
         "Of imitation",
-        "The same is asked of a tuned model by a mix with `swapped_from`: a teacher's answers, each "
-        "under the explanation of another (`imitate run configs/explanations.yaml`).",
+        "A mix with `swapped_from` asks the same of a tuned model: a teacher's answers, each under "
+        "the explanation of another (`imitate run configs/explanations.yaml`).",
     ),
     (
         "Source",
