@@ -12,6 +12,7 @@ __all__ = [
     "count",
     "duration",
     "number",
+    "p_value",
     "percent",
     "points",
     "points_interval",
@@ -36,6 +37,11 @@ def _is_missing(value: float | None) -> bool:
 def number(value: float | None, digits: int = 2) -> str:
     """Return a plain number, `1,234.50`."""
     return MISSING if value is None or _is_missing(value) else _fixed(value, digits)
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value, `0.031` or `< 0.001`."""
+    return "< 0.001" if value is not None and value < 0.001 else number(value, 3)
 
 
 def count(value: float | None) -> str:

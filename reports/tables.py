@@ -8,6 +8,7 @@ from reports.figures import facts_entry
 from reports.numbers import (
     count,
     number,
+    p_value,
     percent,
     points,
     points_interval,
@@ -142,7 +143,7 @@ def slope_table(results: Entry) -> tuple[Table, ...]:
             Cell(AXES.get(axis, axis), mix),
             Cell(claim["name"].replace("log2 ", "")),
             Cell(points(claim.get("value"), 2), points_interval(claim.get("ci95"), 2)),
-            Cell(_p_value(claim.get("p_holm"))),
+            Cell(p_value(claim.get("p_holm"))),
         )
         for mix, by_axis in slopes.items()
         for axis in ordered(by_axis, AXES)
@@ -156,10 +157,6 @@ def slope_table(results: Entry) -> tuple[Table, ...]:
     )
     caption = "Data or base: what a doubling changes"
     return (Table(caption, columns, rows, note),) if rows else ()
-
-
-def _p_value(value: float | None) -> str:
-    return "< 0.001" if value is not None and value < 0.001 else number(value, 3)
 
 
 def _telling_row(told: str, by: str, entry: Entry) -> tuple[Cell, ...]:

@@ -6,7 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reports.numbers import count, number, percent, points, points_interval, share_interval
+from reports.numbers import (
+    count,
+    number,
+    p_value,
+    percent,
+    points,
+    points_interval,
+    share_interval,
+)
 from reports.page import Cell, Table
 
 __all__ = [
@@ -82,8 +90,8 @@ def contrast_table(results: Entry) -> Table:
             Cell(percent(one["share"])),
             Cell(percent(one["correct_share"])),
             _difference(one),
-            Cell(number(one["p_holm"], 3)),
-            Cell(number(one["p_equivalent"], 3)),
+            Cell(p_value(one["p_holm"])),
+            Cell(p_value(one["p_equivalent"])),
         )
         for one in results["contrasts"]
     )
