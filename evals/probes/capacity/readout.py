@@ -22,6 +22,10 @@ __all__ = ["mean_cross_entropy"]
 LOGITS_AT_ONCE = {"cpu": 2**19, "cuda": 2**27}
 """Numbers: about what a processor's cache holds, or a launch is worth on a GPU."""
 
+LEAST_NATS = -80.0
+"""Log-chance under which a token counts as 1e-35 likely in the gradient. Below float32's normal
+range `exp` takes some 60 times as long, and where all is held by heart most tokens are there."""
+
 
 def mean_cross_entropy(rows: Tensor, readout: Tensor, bias: Tensor, wanted: Tensor) -> Tensor:
     """Return (R,) mean nats of wanted tokens.
@@ -55,7 +59,7 @@ class _MeanCrossEntropy(torch.autograd.Function):
             logits = torch.baddbmm(bias.unsqueeze(1), read, readout.transpose(1, 2))
             nats = torch.log_softmax(logits.to(losses.dtype), dim=2)
             losses -= nats.gather(2, tokens).sum(dim=(1, 2))
-            chances = nats.exp_()
+            chances = nats.clamp_(min=LEAST_NATS).exp_()
             chances.scatter_add_(2, tokens, chances.new_full(tokens.shape, -1.0))
             by_rows[:, here] = chances @ readout
             by_readout += chances.transpose(1, 2) @ read

@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from evals.memorization.law import BITS_PER_PARAMETER
 from evals.probes.capacity.curve import Point, find_capacity, fit_capacities
 from evals.probes.capacity.descent import expected_peak, find_descent
@@ -79,7 +77,6 @@ def run_capacity(job: CapacityJob, plan: CapacityPlan, store: Store, bars: Bars)
 def _train_all(
     job: CapacityJob, plan: CapacityPlan, text: TextData | None, store: Store, bars: Bars
 ) -> dict[str, Path]:
-    torch.set_flush_denormal(True)  # where all is held, most of a softmax is below 1e-38, and slow
     trained = find_members(store, STAGE)
     missing = [run for run in plan.runs if run_key(job, run, text) not in trained]
     for part in share_programs(missing, job.train):

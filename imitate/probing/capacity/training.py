@@ -152,6 +152,7 @@ def _train(
         )
         for run in runs
     ]
+    torch.set_flush_denormal(True)  # a processor takes far longer for what is nearly 0
     recipe = recipe_of(job, runs[0])
     state = _read_state(work / STATE)
     report(state.step if state else 0, recipe.patience.max_steps, "")
