@@ -114,6 +114,11 @@ def test_second_run_makes_nothing_anew(config: Path, tmp_path: Path) -> None:
     assert first == second
 
 
+def test_what_is_nearly_0_is_not_0_after_a_run(config: Path, tmp_path: Path) -> None:
+    assert run(config, tmp_path / "runs", "--set", "text=null") == 0
+    assert torch.tensor(1e-39) / 2 > 0
+
+
 def test_another_seed_trains_no_more_than_itself(config: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     run(config, runs)

@@ -10,9 +10,10 @@ changes its rounding, and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,21 +153,33 @@ def _train(
         )
         for run in runs
     ]
-    torch.set_flush_denormal(True)  # a processor takes far longer for what is nearly 0
     recipe = recipe_of(job, runs[0])
     state = _read_state(work / STATE)
     report(state.step if state else 0, recipe.patience.max_steps, "")
     states = train_side_by_side(
         networks, runs[0].shape(job), recipe, start=state, device=detect_hardware().device
     )
-    for newer in states:
-        report(
-            newer.step - (state.step if state else 0), recipe.patience.max_steps, _going_told(newer)
-        )
-        state = newer
-        _write_state(state, work / STATE)
+    with _flushed():
+        for newer in states:
+            done = newer.step - (state.step if state else 0)
+            report(done, recipe.patience.max_steps, _going_told(newer))
+            state = newer
+            _write_state(state, work / STATE)
     assert state is not None
     return state
+
+
+@contextlib.contextmanager
+def _flushed() -> Iterator[None]:
+    """Take what is below the normal range of floats as 0, as a processor is far slower with it.
+
+    Not for longer than need be: it holds for all that this thread computes, statistics too.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _going_told(state: State) -> str:
