@@ -301,7 +301,7 @@ def headline(verdicts: Sequence[Mapping[str, Any]]) -> str:
 
     Mixes stand together by verdict, the most frequent verdict first; a base is named where a mix
     did not do the same for all. At most two are named to a verdict, and three verdicts: the rest is
-    counted; mixes that closed a gap in what they teach come last. Controls stay out of it.
+    counted; mixes that closed a gap or lost in what they teach come last. Controls stay out of it.
     """
     largest = _at_largest_amount(verdicts)
     bases: dict[str, list[str]] = {}
@@ -325,14 +325,13 @@ def headline(verdicts: Sequence[Mapping[str, Any]]) -> str:
     n_others = sum(len(by_word[word]) for word in words[_TOLD:])
     if n_others:
         clauses.append(f"{n_others} more came out otherwise")
-    taught = [
-        entry["mix"]
-        for entry in largest
-        if ((entry.get("axes") or {}).get("capability_in_support") or {}).get("decision")
-        == "closed"
+    in_support = [
+        f"{_listed(mixes)} {told}"
+        for decision, told in (("closed", "closed the gap"), ("loss", "lost"))
+        if (mixes := _decided_in_support(largest, decision))
     ]
-    if taught:
-        clauses.append(f"in support, {_listed(list(dict.fromkeys(taught)))} closed the gap")
+    if in_support:
+        clauses.append(f"in support, {' and '.join(in_support)}")
     return f"Imitating {'; '.join(clauses)}."
 
 
@@ -345,9 +344,12 @@ def _style_alone(entries: Sequence[Mapping[str, Any]]) -> str:
     return f"No verdict, as style alone was measured: {told}."
 
 
-def _closed_in_support(entry: Mapping[str, Any]) -> bool:
-    measured = (entry.get("axes") or {}).get("capability_in_support") or {}
-    return bool(measured.get("decision") == "closed")
+def _decided_in_support(entries: Sequence[Mapping[str, Any]], decision: str) -> list[str]:
+    """Return the mixes of which an imitator came to a decision on what its mix teaches."""
+    measured = ((e["mix"], (e.get("axes") or {}).get("capability_in_support")) for e in entries)
+    return list(
+        dict.fromkeys(mix for mix, axis in measured if axis and axis["decision"] == decision)
+    )
 
 
 def _at_largest_amount(verdicts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -219,16 +219,27 @@ def test_the_headline_names_a_base_where_a_mix_did_not_do_the_same_for_all() -> 
     )
 
 
-def test_the_headline_tells_what_closed_a_gap_in_its_own_support() -> None:
+@pytest.mark.parametrize(
+    ("broad", "local", "ending"),
+    [
+        (None, "closed", "; in support, local closed the gap."),
+        ("loss", "no gain", "; in support, broad lost."),
+        ("loss", "closed", "; in support, local closed the gap and broad lost."),
+        ("loss", "loss", "; in support, broad and local lost."),
+        ("unresolved", "gain", "."),
+    ],
+)
+def test_the_headline_tells_what_closed_or_lost_in_its_own_support(
+    broad: str | None, local: str, ending: str
+) -> None:
     common = {"seed": 0, "is_control": False, "is_planted": False, "amount": 10, "base": "small"}
-    axes = {"capability_in_support": {"decision": "closed"}}
+    axes = [decision and {"decision": decision} for decision in (broad, local)]
     verdicts = [
-        {"mix": "broad", "verdict": "style only", "axes": {"capability_in_support": None}},
-        {"mix": "local", "verdict": "style only", "axes": axes},
+        {"mix": mix, "verdict": "style only", "axes": {"capability_in_support": axis}, **common}
+        for mix, axis in zip(("broad", "local"), axes, strict=True)
     ]
-    assert headline([{**common, **verdict} for verdict in verdicts]) == (
-        "Imitating on broad and local gave the teacher's style and no more substance; "
-        "in support, local closed the gap."
+    assert headline(verdicts) == (
+        f"Imitating on broad and local gave the teacher's style and no more substance{ending}"
     )
 
 
