@@ -161,10 +161,13 @@ def _sentence_places(text: str) -> Iterator[tuple[int, int]]:
     for line in re.finditer(r"[^\r\n]+", text):
         mark = _MARKS.match(line[0])
         start = line.start() + (mark.end() if mark else 0)
-        ends = [line.start() + m.start() for m in _SENTENCE_END.finditer(line[0])]
-        nexts = [line.start() + m.end() for m in _SENTENCE_END.finditer(line[0])]
-        last = line.start() + len(line[0].rstrip())
-        for begin, end in zip([start, *nexts], [*ends, last], strict=True):
+        breaks = [*_SENTENCE_END.finditer(line[0])]
+        begins = [start, *(line.start() + one.end() for one in breaks)]
+        ends = [
+            *(line.start() + one.start() for one in breaks),
+            line.start() + len(line[0].rstrip()),
+        ]
+        for begin, end in zip(begins, ends, strict=True):
             if begin < end:
                 yield begin, end
 

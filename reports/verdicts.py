@@ -26,9 +26,9 @@ SHUFFLED = (
 )
 SWAPPED = (
     "A swapped control was trained on its parent's answers, each under the explanation of another "
-    "row: where it does as well as its parent, the explanations taught nothing. The probe of "
-    "reasoning traces asks the same of networks trained from scratch (`imitate run "
-    "configs/probes/traces.yaml`)."
+    "row: where it is as good as its parent, which `imitate compare` tests, the explanations "
+    "taught nothing that was measured. The probe of reasoning traces asks the same of networks "
+    "trained from scratch (`imitate run configs/probes/traces.yaml`)."
 )
 
 

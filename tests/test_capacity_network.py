@@ -106,15 +106,16 @@ def test_gradients_are_those_of_transformers() -> None:
         torch.testing.assert_close(ours[0], parameter.grad, rtol=1e-3, atol=1e-6, msg=name)
 
 
+@pytest.mark.parametrize("spread", [1, 100])  # of logits: most chances below e^-80, or none
 @pytest.mark.parametrize("at_once", [1, 60 * 40, 2**19])
 def test_losses_by_parts_and_their_gradients_are_those_of_all_rows_at_once(
-    monkeypatch: pytest.MonkeyPatch, at_once: int
+    monkeypatch: pytest.MonkeyPatch, at_once: int, spread: int
 ) -> None:
     monkeypatch.setitem(LOGITS_AT_ONCE, "cpu", at_once)
     generator = torch.Generator().manual_seed(0)
     sizes = ((2, 70, 5), (2, 30, 5), (2, 30))
     given = [
-        torch.randn(*size, generator=generator, dtype=torch.float64).requires_grad_()
+        (spread * torch.randn(*size, generator=generator, dtype=torch.float64)).requires_grad_()
         for size in sizes
     ]
     rows, readout, bias = given
