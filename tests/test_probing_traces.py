@@ -12,6 +12,7 @@ from proberuns import Stop, Stopping, results, run
 from transformers import LlamaForCausalLM
 
 from evals.errors import ConfigError, DataError
+from evals.probes.traces.arms import FILLER
 from evals.probes.traces.kinds import Arm, Damage, Generator, Treatment
 from evals.probes.traces.measures import Judged
 from evals.probes.traces.reading import Response
@@ -21,6 +22,7 @@ from imitate.cli import main
 from imitate.config import TracesJob
 from imitate.configfile import load_probe
 from imitate.probing import plan_probe, run_probe
+from imitate.probing.traces.answering import openings_of
 from imitate.probing.traces.comparing import compare_arms, score_arms
 from imitate.probing.traces.plan import TracesRun, plan_traces
 from imitate.probing.traces.problems import Lines, draw_all, lines_of
@@ -94,7 +96,7 @@ def test_answers_are_counted_once_each(finished: Path) -> None:
             right = test["plans"].count("1")
             assert right == sum(group["right"] for group in test["by_length"])
             judged = test["published"]
-            if one["arm"].startswith("solution_only"):
+            if one["arm"].startswith(("solution_only", "filler")):
                 assert sum(judged.values()) == 0
             else:
                 assert sum(judged.values()) == 12
@@ -222,6 +224,27 @@ def test_problems_that_are_too_long_are_left_out_of_all_arms_or_an_error(config:
         lines_of(job, TracesRun(Treatment(Arm.BREADTH_FIRST), 0), problems)
     with pytest.raises(DataError, match="0 of 60 lines fit a context of 10 tokens"):
         draw_all(job_of(config, "network.context=10"))
+
+
+def test_what_an_answer_begins_with_ends_where_the_network_says_something(config: Path) -> None:
+    arms = "arms=[{kind: correct}, {kind: solution_only}, {kind: filler}, "
+    arms += "{kind: damaged, damage: foreign, percents: [50, 100]}]"
+    job = job_of(config, arms)
+    problems = draw_all(job)
+    words, asked = problems.vocabulary, problems.tests[Generator.WILSON].problems
+    begun = {
+        treatment.name: [
+            words.text(one).split() for one in openings_of(TracesRun(treatment, 0), asked, words)
+        ]
+        for treatment in job.treatments
+    }
+    assert begun["correct"] == begun["foreign-50"] == [["reasoning"]] * 12
+    assert begun["solution_only"] == [["solution"]] * 12
+    for filler, foreign, problem in zip(begun["filler"], begun["foreign-100"], asked, strict=True):
+        assert len(filler) == len(foreign) == 2 + len(words.trace(problem.events))
+        assert (filler[0], filler[-1]) == (foreign[0], foreign[-1]) == ("reasoning", "solution")
+        assert set(filler[1:-1]) == {FILLER}
+        assert set(foreign[1:-1]) <= {"query", "start", "goal", "wall"}
 
 
 # --- training -------------------------------------------------------------------------------------

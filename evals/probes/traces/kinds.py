@@ -92,6 +92,16 @@ class Treatment:
             raise DataError(f"a share of damaged operations is 0 to 100 %, got {self.percent}")
 
     @property
+    def is_silent(self) -> bool:
+        """Whether a trace says nothing, not even when it is over.
+
+        Greedily decoded it goes on for as long as going on is the likelier, which says nothing of
+        the plan: it is given with the problem.
+        """
+        is_foreign = self.damage is Damage.FOREIGN and self.percent == 100
+        return self.arm is Arm.FILLER or is_foreign
+
+    @property
     def name(self) -> str:
         """What it is called in files and tables."""
         return self.arm.value if self.damage is None else f"{self.damage}-{self.percent}"

@@ -57,7 +57,7 @@ def judge_answer(
         problem: What was asked.
         vocabulary: Its tokens.
         words: The answer, from `reasoning` or `solution` on.
-        has_trace: Whether a trace was asked for.
+        has_trace: Whether there is a trace of its own to judge.
     """
     query = vocabulary.text(vocabulary.query(problem)).split()
     maze = read_maze(query, problem.rows, problem.columns)

@@ -7,21 +7,23 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import LlamaForCausalLM
 
 from evals.endpoint import Sampling
+from evals.probes.traces.arms import make_traces
 from evals.probes.traces.kinds import Arm, Generator
 from evals.probes.traces.problems import Problem
-from evals.probes.traces.tokens import Vocabulary
+from evals.probes.traces.tokens import Tokens, Vocabulary
 from imitate.config import TracesJob
-from imitate.decoding import decode
+from imitate.decoding import Answer, decode
 from imitate.hardware import detect_hardware
 from imitate.network import Network
 from imitate.probing.traces.plan import TracesRun
 from imitate.store import FinishedCell, Store, fingerprint, library_versions, source_hash
 
-__all__ = ["answer_test", "has_trace"]
+__all__ = ["answer_test", "says_trace"]
 
 STAGE = "traces-answer"
 ANSWERS = "answers.json"
@@ -39,14 +41,27 @@ _MODULES = (
 Report = Callable[[int, int | None, str], None]
 
 
-def opening_of(run: TracesRun) -> str:
-    """Return the word that an answer begins with, which it is given."""
-    return "reasoning" if has_trace(run) else "solution"
+def says_trace(run: TracesRun) -> bool:
+    """Return whether an answer has a trace of the network's own before its plan."""
+    return run.treatment.arm is not Arm.SOLUTION_ONLY and not run.treatment.is_silent
 
 
-def has_trace(run: TracesRun) -> bool:
-    """Return whether a network was trained to say something before its plan."""
-    return run.treatment.arm is not Arm.SOLUTION_ONLY
+def openings_of(
+    run: TracesRun, problems: Sequence[Problem], vocabulary: Vocabulary
+) -> list[Tokens]:
+    """Return the words that each answer begins with, which it is given.
+
+    Up to where the network says something of its own: its trace, or its plan after none or after a
+    trace that says nothing, which is as long as A*'s, as in training.
+    """
+    reasoning, solution = vocabulary.marker("reasoning"), vocabulary.marker("solution")
+    if says_trace(run):
+        return [reasoning] * len(problems)
+    traces = make_traces(run.treatment, problems, vocabulary, run.seed)
+    return [
+        solution if trace is None else np.concatenate([reasoning, trace, solution])
+        for trace in traces
+    ]
 
 
 def answer_test(
@@ -60,10 +75,12 @@ def answer_test(
 ) -> list[list[str]]:
     """Return the words of every answer, from after the problem to `end`."""
     hardware = detect_hardware()
+    vocabulary = Vocabulary(job.maze.rows, job.maze.columns)
+    openings = openings_of(run, problems, vocabulary)
     key = fingerprint(
         {
             "trained": trained.digest,
-            "opening": opening_of(run),
+            "openings": hashlib.sha256(b"".join(one.tobytes() for one in openings)).hexdigest(),
             "context": job.network.context,
             "problems": hashlib.sha256(b"".join(one.identity for one in problems)).hexdigest(),
             "source": source_hash(_MODULES),
@@ -73,7 +90,15 @@ def answer_test(
     )
 
     def write(folder: Path, work: Path) -> None:
-        answers = _decode(job, run, trained.folder, problems, report)
+        prompts = [
+            np.concatenate([vocabulary.query(problem), opening])
+            for problem, opening in zip(problems, openings, strict=True)
+        ]
+        drawn = _decode(trained.folder, prompts, vocabulary, job.network.context, report)
+        answers = [
+            vocabulary.text(np.concatenate([opening, np.array(own.ids, np.uint16)]))
+            for opening, own in zip(openings, drawn, strict=True)
+        ]
         (folder / ANSWERS).write_text(json.dumps(answers), encoding="utf-8")
 
     cell, _ = store.compute(STAGE, key, write, {"run": run.name, "kind": kind.value})
@@ -82,29 +107,20 @@ def answer_test(
 
 
 def _decode(
-    job: TracesJob,
-    run: TracesRun,
-    folder: Path,
-    problems: Sequence[Problem],
-    report: Report,
-) -> list[str]:
-    vocabulary = Vocabulary(job.maze.rows, job.maze.columns)
+    folder: Path, prompts: Sequence[Tokens], vocabulary: Vocabulary, context: int, report: Report
+) -> list[Answer]:
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
     network = Network(model.to(detect_hardware().device).eval())  # type: ignore[arg-type]
-    opening = vocabulary.marker(opening_of(run)).tolist()
-    prompts = [vocabulary.query(problem).tolist() + opening for problem in problems]
     with torch.inference_mode():
-        answers = decode(
+        return decode(
             network,
-            prompts,
+            [prompt.tolist() for prompt in prompts],
             [""] * len(prompts),
-            Sampling(max_tokens=job.network.context, temperature=0.0),
+            Sampling(max_tokens=context, temperature=0.0),
             _AtToken(vocabulary.ids["end"]),
             batch_tokens=BATCH_TOKENS,
-            progress=lambda n: report(n, len(problems), ""),
+            progress=lambda n: report(n, len(prompts), ""),
         )
-    words = vocabulary.tokens
-    return [" ".join(words[token] for token in [*opening, *answer.ids]) for answer in answers]
 
 
 class _AtToken:

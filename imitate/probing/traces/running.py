@@ -18,7 +18,7 @@ from evals.probes.traces.measures import Judged, judge_answer
 from evals.probes.traces.problems import Problem
 from imitate.config import TracesJob
 from imitate.probing.jsonable import plain
-from imitate.probing.traces.answering import answer_test, has_trace
+from imitate.probing.traces.answering import answer_test, says_trace
 from imitate.probing.traces.comparing import compare_arms, score_arms
 from imitate.probing.traces.plan import TracesPlan, TracesRun
 from imitate.probing.traces.problems import ProblemSet, draw_all, lines_of
@@ -61,7 +61,9 @@ def run_traces(job: TracesJob, plan: TracesPlan, store: Store, bars: Bars) -> di
         for kind, test in problems.tests.items():
             with bars.cell(f"{run.name}: {kind}") as report:
                 answers = answer_test(job, run, trained[run], kind, test.problems, store, report)
-            judged[run, kind] = _judge_all(run, test.problems, problems, answers)
+            judged[run, kind] = _judge_all(
+                test.problems, problems, answers, has_trace=says_trace(run)
+            )
             bars.advance(1)
     scores = score_arms(job, plan, judged, mazes)
     contrasts = compare_arms(job, plan, judged, mazes)
@@ -85,13 +87,14 @@ def run_traces(job: TracesJob, plan: TracesPlan, store: Store, bars: Bars) -> di
 
 
 def _judge_all(
-    run: TracesRun,
     asked: Sequence[Problem],
     problems: ProblemSet,
     answers: Sequence[Sequence[str]],
+    *,
+    has_trace: bool,
 ) -> list[Judged]:
     return [
-        judge_answer(problem, problems.vocabulary, words, has_trace=has_trace(run))
+        judge_answer(problem, problems.vocabulary, words, has_trace=has_trace)
         for problem, words in zip(asked, answers, strict=True)
     ]
 
@@ -134,7 +137,7 @@ def _arm(job: TracesJob, run: TracesRun, problems: ProblemSet) -> dict[str, Any]
         words.text(words.line(words.marker("reasoning"), trace, words.plan(problem.path))).split()
         for problem, trace in zip(some, traces, strict=False)
     ]
-    judged = _judge_all(run, some, problems, [line[1:] for line in lines])
+    judged = _judge_all(some, problems, [line[1:] for line in lines], has_trace=True)
     return told | {
         "valid_in_training": {
             "n": len(judged),

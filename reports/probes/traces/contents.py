@@ -44,7 +44,9 @@ METHODS = (
         "Arms",
         "The same problems in the same batches, and the same plans. Swapped: every trace stands at "
         "another problem. Damaged: a share of the operations. Filler: as many tokens that say "
-        "nothing. As many tokens: trained until it has seen as many as the correct arm.",
+        "nothing. A trace all of filler or of foreign words is given in a test, as it does not "
+        "even say when it is over. As many tokens: trained until it has seen as many as the "
+        "correct arm.",
     ),
     (
         "Differences",
