@@ -53,7 +53,7 @@ _TEACHERS = ("imitate.lab", "imitate.outputs", "imitate.data", "evals.client", "
 _MODULES: dict[Stage, tuple[str, ...]] = {
     Stage.ITEMS: ("imitate.lab", "imitate.data", "evals.capability", "evals.harness"),
     Stage.DISTILL: (*_TEACHERS, "imitate.distill", "evals.generate", *_ENGINE),
-    Stage.DATA: ("imitate.data", "imitate.lab"),
+    Stage.DATA: ("imitate.data", "imitate.lab", *_ANSWERS),
     Stage.TRAIN: (
         "imitate.adapters",
         "imitate.examples",

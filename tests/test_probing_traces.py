@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM
 
 from evals.errors import ConfigError, DataError
 from evals.probes.traces.arms import FILLER
-from evals.probes.traces.kinds import Arm, Damage, Generator, Treatment
+from evals.probes.traces.kinds import Arm, Condition, Damage, Generator, Treatment
 from evals.probes.traces.measures import Judged
 from evals.probes.traces.reading import Response
 from evals.probes.traces.tokens import Vocabulary
@@ -22,11 +22,11 @@ from imitate.cli import main
 from imitate.config import TracesJob
 from imitate.configfile import load_probe
 from imitate.probing import plan_probe, run_probe
-from imitate.probing.traces.answering import openings_of
+from imitate.probing.traces.answering import answer_test, openings_of
 from imitate.probing.traces.comparing import compare_arms, score_arms
 from imitate.probing.traces.plan import TracesRun, plan_traces
 from imitate.probing.traces.problems import Lines, draw_all, lines_of
-from imitate.probing.traces.training import as_batch, batch_lines, new_network
+from imitate.probing.traces.training import as_batch, batch_lines, new_network, train_run
 from imitate.progress import Bars
 from imitate.store import Store
 
@@ -92,15 +92,17 @@ def test_run_tells_every_network_and_every_arm(finished: Path) -> None:
 def test_answers_are_counted_once_each(finished: Path) -> None:
     for one in results(finished)["runs"]:
         for test in one["tests"].values():
-            assert len(test["plans"]) == test["n"] == 12
-            right = test["plans"].count("1")
+            assert all(len(plans) == test["n"] == 12 for plans in test["plans"].values())
+            right = test["plans"]["own"].count("1")
             assert right == sum(group["right"] for group in test["by_length"])
             judged = test["published"]
-            if one["arm"].startswith(("solution_only", "filler")):
+            if one["arm"].startswith("solution_only"):
                 assert sum(judged.values()) == 0
+                assert list(test["plans"]) == ["own"]
             else:
                 assert sum(judged.values()) == 12
-                assert right == judged["right, valid"] + judged["right, invalid"]
+                assert right == judged["right, search"] + judged["right, none"]
+                assert set(test["plans"]) == {"own", "taught", "other", "none"}
 
 
 def test_report_has_every_part_and_the_weights_are_transformers_own(finished: Path) -> None:
@@ -214,7 +216,7 @@ def test_problems_that_are_too_long_are_left_out_of_all_arms_or_an_error(config:
     assert 0 < problems.n_too_long < 60
     assert len(problems.train) == 60 - problems.n_too_long
     assert any(test.n_too_long for test in problems.tests.values())
-    for kind in (Arm.CORRECT, Arm.SOLUTION_ONLY, Arm.FILLER):
+    for kind in (Arm.CORRECT, Arm.SOLUTION_ONLY):
         lines = lines_of(job, TracesRun(Treatment(kind), 0), problems)
         assert len(lines.lines) == len(problems.train)
         assert max(map(len, lines.lines)) <= 100
@@ -226,25 +228,55 @@ def test_problems_that_are_too_long_are_left_out_of_all_arms_or_an_error(config:
         draw_all(job_of(config, "network.context=10"))
 
 
-def test_what_an_answer_begins_with_ends_where_the_network_says_something(config: Path) -> None:
-    arms = "arms=[{kind: correct}, {kind: solution_only}, {kind: filler}, "
-    arms += "{kind: damaged, damage: foreign, percents: [50, 100]}]"
+def test_an_answer_begins_with_the_trace_that_it_is_given(config: Path) -> None:
+    arms = "arms=[{kind: correct}, {kind: solution_only}, {kind: filler}]"
     job = job_of(config, arms)
     problems = draw_all(job)
     words, asked = problems.vocabulary, problems.tests[Generator.WILSON].problems
-    begun = {
-        treatment.name: [
-            words.text(one).split() for one in openings_of(TracesRun(treatment, 0), asked, words)
-        ]
-        for treatment in job.treatments
-    }
-    assert begun["correct"] == begun["foreign-50"] == [["reasoning"]] * 12
-    assert begun["solution_only"] == [["solution"]] * 12
-    for filler, foreign, problem in zip(begun["filler"], begun["foreign-100"], asked, strict=True):
-        assert len(filler) == len(foreign) == 2 + len(words.trace(problem.events))
-        assert (filler[0], filler[-1]) == (foreign[0], foreign[-1]) == ("reasoning", "solution")
-        assert set(filler[1:-1]) == {FILLER}
-        assert set(foreign[1:-1]) <= {"query", "start", "goal", "wall"}
+    runs = {treatment.name: TracesRun(treatment, 0) for treatment in job.treatments}
+
+    def given(arm: str, condition: Condition) -> list[str]:
+        return [words.text(one) for one in openings_of(runs[arm], condition, asked, words)]
+
+    traces = [words.text(words.trace(one.events)) for one in asked]
+    assert runs["solution_only"].conditions == (Condition.OWN,)
+    assert given("solution_only", Condition.OWN) == ["solution"] * 12
+    assert given("correct", Condition.OWN) == ["reasoning"] * 12
+    assert given("correct", Condition.NONE) == ["solution"] * 12
+    assert given("correct", Condition.TAUGHT) == [f"reasoning {one} solution" for one in traces]
+    others = given("correct", Condition.OTHER)
+    assert sorted(others) == sorted(f"reasoning {one} solution" for one in traces)
+    assert others == given("filler", Condition.OTHER)
+    fillers = [one.split() for one in given("filler", Condition.TAUGHT)]
+    assert [len(one) for one in fillers] == [len(one.split()) for one in others]
+    assert {word for one in fillers for word in one[1:-1]} == {FILLER}
+
+
+def test_a_given_trace_that_fills_the_context_is_followed_by_nothing(
+    config: Path, tmp_path: Path
+) -> None:
+    job = job_of(config, "arms=[{kind: correct}]", "seeds=[0]")
+    problems, store = draw_all(job), Store(tmp_path / "store")
+    (run,) = plan_traces(job).runs
+    trained = train_run(job, run, problems, store, lambda *told: None)
+    asked = problems.tests[Generator.WILSON].problems
+    narrow = job_of(config, "network.context=80")
+    openings = openings_of(run, Condition.OTHER, asked, problems.vocabulary)
+    queries = [problems.vocabulary.query(problem) for problem in asked]
+    fits = [len(query) + len(own) < 80 for query, own in zip(queries, openings, strict=True)]
+    assert len(set(fits)) == 2
+    answers = answer_test(
+        narrow,
+        run,
+        trained,
+        Generator.WILSON,
+        Condition.OTHER,
+        asked,
+        store,
+        lambda *told: None,
+    )
+    longer = [len(own) > len(given) for own, given in zip(answers, openings, strict=True)]
+    assert longer == fits
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -343,7 +375,11 @@ def test_arms_are_compared_problem_by_problem_above_the_floor(
     )
     plan = plan_traces(job)
     kind = Generator.SEARCHFORMER
-    answers = {(run, kind): [judged(one) for one in RIGHT[run.arm, run.seed]] for run in plan.runs}
+    answers = {
+        (run, kind, condition): [judged(one) for one in RIGHT[run.arm, run.seed]]
+        for run in plan.runs
+        for condition in run.conditions
+    }
     mazes = {kind: [str(place) for place in range(40)]}
     (found,) = compare_arms(job, plan, answers, mazes)
     assert (found["share"], found["correct_share"]) == (0.5, 0.25)
@@ -354,9 +390,11 @@ def test_arms_are_compared_problem_by_problem_above_the_floor(
     assert 0.05 < found["low"] < 0.25 < found["high"] < 0.45
     assert found["p"] < 0.01
     assert found["p_equivalent"] > 0.5
-    twice = {kind: [str(place // 10) for place in range(40)]}  # four mazes of ten problems each
-    (clustered,) = compare_arms(job, plan, answers, twice)
-    assert clustered["low"] < found["low"]
+    assert found["is_primary"]
+    assert found["p_adjusted"] == found["p"]
+    fewer = {kind: [str(place // 10) for place in range(40)]}  # four mazes of ten problems each
+    (left,) = compare_arms(job, plan, answers, fewer)
+    assert (left["n_mazes"], left["difference"]) == (4, None)
     scores = score_arms(job, plan, answers, mazes)
     assert scores["swapped"]["searchformer"]["plan"]["value"] == 0.5
     assert scores["swapped"]["searchformer"]["published"]["value"] == 0.0

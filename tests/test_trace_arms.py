@@ -116,9 +116,10 @@ def test_foreign_words_are_in_no_trace() -> None:
     assert not known & set(np.concatenate(damaged(Damage.FOREIGN, 100)).tolist())
 
 
-def test_filler_is_as_long_and_says_nothing() -> None:
+def test_filler_is_as_long_as_another_mazes_trace_and_says_nothing() -> None:
     filler = made(Arm.FILLER)
-    assert list(map(len, filler)) == list(map(len, CORRECT))
+    assert list(map(len, filler)) == list(map(len, made(Arm.SWAPPED)))
+    assert sorted(map(len, filler)) == sorted(map(len, CORRECT))
     assert set(np.concatenate(filler).tolist()) == {WORDS.ids[FILLER]}
 
 

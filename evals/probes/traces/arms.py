@@ -41,18 +41,19 @@ def make_traces(
     The operations that are damaged at a lower share are damaged at a higher one too.
 
     Raises:
-        DataError: There are fewer than two problems to swap.
+        DataError: There are fewer than two problems to swap traces between.
     """
     match treatment.arm:
         case Arm.SOLUTION_ONLY:
             return [None] * len(problems)
         case Arm.SWAPPED:
-            return _swapped(problems, vocabulary, seed)
+            return [*_swapped(problems, vocabulary, seed)]
         case Arm.BREADTH_FIRST:
             return [vocabulary.trace(_breadth_first(one)) for one in problems]
         case Arm.FILLER:
             word = vocabulary.marker(FILLER)
-            return [np.repeat(word, _WIDTH * len(one.events)) for one in problems]
+            others = _swapped(problems, vocabulary, seed)
+            return [np.repeat(word, len(one)) for one in others]
         case Arm.CORRECT:
             return [vocabulary.trace(one.events) for one in problems]
         case Arm.DAMAGED:
@@ -63,15 +64,14 @@ def make_traces(
             ]
 
 
-def _swapped(problems: Sequence[Problem], vocabulary: Vocabulary, seed: int) -> list[Tokens | None]:
+def _swapped(problems: Sequence[Problem], vocabulary: Vocabulary, seed: int) -> list[Tokens]:
     """Return every trace once, none of them at its own problem: they go round one random circle."""
     if len(problems) < 2:
         raise DataError("traces of fewer than two problems cannot be swapped")
     circle = np.random.default_rng(seed).permutation(len(problems))
-    found: list[Tokens | None] = [None] * len(problems)
-    for place, giver in zip(circle, np.roll(circle, 1), strict=True):
-        found[place] = vocabulary.trace(problems[giver].events)
-    return found
+    givers = np.empty_like(circle)
+    givers[circle] = np.roll(circle, 1)
+    return [vocabulary.trace(problems[giver].events) for giver in givers.tolist()]
 
 
 def _breadth_first(problem: Problem) -> NDArray[np.int64]:

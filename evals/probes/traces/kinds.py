@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from evals.errors import DataError
 
-__all__ = ["LEAST_SIDE", "Arm", "Damage", "Generator", "Split", "Treatment"]
+__all__ = ["LEAST_SIDE", "Arm", "Condition", "Damage", "Generator", "Split", "Treatment"]
 
 LEAST_SIDE = 4
 """Rows and columns that a maze has at least."""
@@ -51,7 +51,7 @@ class Arm(StrEnum):
     DAMAGED = "damaged"
     """What A* does, a share of its operations damaged."""
     FILLER = "filler"
-    """As many tokens as A*'s trace has, all the same."""
+    """As many tokens as A*'s trace of another maze has, all the same: their number says nothing."""
     BREADTH_FIRST = "breadth_first"
     """What another search does in the maze."""
 
@@ -69,6 +69,19 @@ class Damage(StrEnum):
     """The last ones are left out."""
     FOREIGN = "foreign"
     """Its words are such as no trace has."""
+
+
+class Condition(StrEnum):
+    """Whose trace stands before the plan in a test."""
+
+    OWN = "own"
+    """The network's own: it is given the problem alone."""
+    TAUGHT = "taught"
+    """One of the kind that it was trained on, given."""
+    OTHER = "other"
+    """A*'s trace of another maze, given."""
+    NONE = "none"
+    """None: the plan is asked for at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,16 +103,6 @@ class Treatment:
             raise DataError("a damaged arm needs a damage, and no other arm has one")
         if not 0 <= self.percent <= 100:
             raise DataError(f"a share of damaged operations is 0 to 100 %, got {self.percent}")
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether a trace says nothing, not even when it is over.
-
-        Greedily decoded it goes on for as long as going on is the likelier, which says nothing of
-        the plan: it is given with the problem.
-        """
-        is_foreign = self.damage is Damage.FOREIGN and self.percent == 100
-        return self.arm is Arm.FILLER or is_foreign
 
     @property
     def name(self) -> str:

@@ -1,7 +1,8 @@
 """Answers of one network to problems -> what is right in them, by problem.
 
-Plan and trace are judged apart. What an arm does not say is not judged: without a trace there is
-none that is valid or not.
+What an arm does not say is not judged: without a trace there is none that is valid or not. As
+published, a trace is valid only with a plan that fits it; where the two are set against one
+another, it is enough that the trace is a search.
 
 Glossary: N problems.
 """
@@ -75,13 +76,13 @@ def judge_answer(
 
 
 def plan_by_trace(judged: Sequence[Judged], *, is_strict: bool) -> dict[str, int]:
-    """Return how many answers have a right or wrong plan after a valid or invalid trace."""
-    found = {f"{plan}, {trace}": 0 for plan in ("right", "wrong") for trace in ("valid", "invalid")}
+    """Return how many answers have a right or wrong plan after a trace that is a search or none."""
+    found = {f"{plan}, {trace}": 0 for plan in ("right", "wrong") for trace in ("search", "none")}
     for one in judged:
         verdict = one.strict if is_strict else one.published
         if verdict is not None:
             plan = "right" if one.plan.is_valid else "wrong"
-            found[f"{plan}, {'valid' if verdict.is_valid else 'invalid'}"] += 1
+            found[f"{plan}, {'search' if verdict.is_search else 'none'}"] += 1
     return found
 
 

@@ -100,6 +100,11 @@ class TraceVerdict:
         """Whether nothing is wrong."""
         return self.fault is None
 
+    @property
+    def is_search(self) -> bool:
+        """Whether the trace alone can be replayed to the goal, whatever plan follows."""
+        return self.fault in (None, TraceFault.PLAN_LENGTH, TraceFault.OTHER_PLAN)
+
 
 @dataclasses.dataclass(frozen=True)
 class PlanVerdict:

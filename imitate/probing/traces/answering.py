@@ -1,4 +1,9 @@
-"""A trained network and the problems of one test -> its answers, greedy, as one finished cell."""
+"""A trained network and the problems of one test -> its answers, greedy, as one finished cell.
+
+Its own trace is what a user sees, and the published protocol. But likeliest words one after another
+are no trace of an arm whose traces cannot be told from the problem, and so its plans are asked for
+after a given trace too: such as it was trained on, another maze's, and none.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +18,17 @@ from transformers import LlamaForCausalLM
 
 from evals.endpoint import Sampling
 from evals.probes.traces.arms import make_traces
-from evals.probes.traces.kinds import Arm, Generator
+from evals.probes.traces.kinds import Arm, Condition, Generator, Treatment
 from evals.probes.traces.problems import Problem
 from evals.probes.traces.tokens import Tokens, Vocabulary
 from imitate.config import TracesJob
-from imitate.decoding import Answer, decode
+from imitate.decoding import decode
 from imitate.hardware import detect_hardware
 from imitate.network import Network
 from imitate.probing.traces.plan import TracesRun
 from imitate.store import FinishedCell, Store, fingerprint, library_versions, source_hash
 
-__all__ = ["answer_test", "says_trace"]
+__all__ = ["answer_test", "openings_of"]
 
 STAGE = "traces-answer"
 ANSWERS = "answers.json"
@@ -41,26 +46,19 @@ _MODULES = (
 Report = Callable[[int, int | None, str], None]
 
 
-def says_trace(run: TracesRun) -> bool:
-    """Return whether an answer has a trace of the network's own before its plan."""
-    return run.treatment.arm is not Arm.SOLUTION_ONLY and not run.treatment.is_silent
-
-
 def openings_of(
-    run: TracesRun, problems: Sequence[Problem], vocabulary: Vocabulary
+    run: TracesRun, condition: Condition, problems: Sequence[Problem], vocabulary: Vocabulary
 ) -> list[Tokens]:
-    """Return the words that each answer begins with, which it is given.
-
-    Up to where the network says something of its own: its trace, or its plan after none or after a
-    trace that says nothing, which is as long as A*'s, as in training.
-    """
+    """Return the words that each answer begins with, which it is given."""
     reasoning, solution = vocabulary.marker("reasoning"), vocabulary.marker("solution")
-    if says_trace(run):
-        return [reasoning] * len(problems)
-    traces = make_traces(run.treatment, problems, vocabulary, run.seed)
+    if condition is Condition.OWN:
+        return [reasoning if run.has_trace else solution] * len(problems)
+    if condition is Condition.NONE:
+        return [solution] * len(problems)
+    treatment = run.treatment if condition is Condition.TAUGHT else Treatment(Arm.SWAPPED)
     return [
         solution if trace is None else np.concatenate([reasoning, trace, solution])
-        for trace in traces
+        for trace in make_traces(treatment, problems, vocabulary, run.seed)
     ]
 
 
@@ -69,14 +67,15 @@ def answer_test(
     run: TracesRun,
     trained: FinishedCell,
     kind: Generator,
+    condition: Condition,
     problems: Sequence[Problem],
     store: Store,
     report: Report,
 ) -> list[list[str]]:
-    """Return the words of every answer, from after the problem to `end`."""
+    """Return the words of every answer, what it was given included, from after the problem on."""
     hardware = detect_hardware()
     vocabulary = Vocabulary(job.maze.rows, job.maze.columns)
-    openings = openings_of(run, problems, vocabulary)
+    openings = openings_of(run, condition, problems, vocabulary)
     key = fingerprint(
         {
             "trained": trained.digest,
@@ -96,31 +95,38 @@ def answer_test(
         ]
         drawn = _decode(trained.folder, prompts, vocabulary, job.network.context, report)
         answers = [
-            vocabulary.text(np.concatenate([opening, np.array(own.ids, np.uint16)]))
+            vocabulary.text(np.concatenate([opening, own]))
             for opening, own in zip(openings, drawn, strict=True)
         ]
         (folder / ANSWERS).write_text(json.dumps(answers), encoding="utf-8")
 
-    cell, _ = store.compute(STAGE, key, write, {"run": run.name, "kind": kind.value})
+    about = {"run": run.name, "kind": kind.value, "condition": condition.value}
+    cell, _ = store.compute(STAGE, key, write, about)
     answers = json.loads((cell.folder / ANSWERS).read_text(encoding="utf-8"))
     return [answer.split() for answer in answers]
 
 
 def _decode(
     folder: Path, prompts: Sequence[Tokens], vocabulary: Vocabulary, context: int, report: Report
-) -> list[Answer]:
+) -> list[Tokens]:
+    """Return what follows each prompt; nothing where another maze's trace fills the context."""
+    fitting = [place for place, prompt in enumerate(prompts) if len(prompt) < context]
+    found = [np.empty(0, np.uint16) for _ in prompts]
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
     network = Network(model.to(detect_hardware().device).eval())  # type: ignore[arg-type]
     with torch.inference_mode():
-        return decode(
+        answers = decode(
             network,
-            [prompt.tolist() for prompt in prompts],
-            [""] * len(prompts),
+            [prompts[place].tolist() for place in fitting],
+            [""] * len(fitting),
             Sampling(max_tokens=context, temperature=0.0),
             _AtToken(vocabulary.ids["end"]),
             batch_tokens=BATCH_TOKENS,
-            progress=lambda n: report(n, len(prompts), ""),
+            progress=lambda n: report(n, len(fitting), ""),
         )
+    for place, answer in zip(fitting, answers, strict=True):
+        found[place] = np.array(answer.ids, np.uint16)
+    return found
 
 
 class _AtToken:

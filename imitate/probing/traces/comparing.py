@@ -7,14 +7,15 @@ and the spread of the seeds is added to the error of a difference.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.estimates import share_estimate
-from evals.probes.traces.kinds import Arm, Generator
+from evals.estimates import Estimate, mean_over_seeds, share_estimate
+from evals.probes.traces.kinds import Arm, Condition, Generator
 from evals.probes.traces.measures import Judged
 from evals.stats import (
     average_over_seeds,
@@ -31,8 +32,10 @@ __all__ = ["compare_arms", "score_arms"]
 
 RESAMPLES = 4000
 SEED = 0
+LEAST_MAZES = 30
+"""Mazes behind a comparison; a small grid has few that are spanning trees."""
 
-Answers = Mapping[tuple[TracesRun, Generator], Sequence[Judged]]
+Answers = Mapping[tuple[TracesRun, Generator, Condition], Sequence[Judged]]
 Mazes = Mapping[Generator, Sequence[str]]
 
 _MEASURES: dict[str, Callable[[Judged], bool | None]] = {
@@ -48,15 +51,25 @@ def score_arms(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Return, by arm and kind of maze, the shares of right plans, shortest plans and valid traces.
 
-    The interval is over mazes, with all problems and seeds of one in a cluster; each seed's own
+    Under `given`, right plans after a trace that was given. The interval is over mazes, with all
+    problems and seeds of one in a cluster, and of several seeds over these too; each seed's own
     share stands beside it.
     """
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for arm, runs in _by_arm(plan).items():
         found[arm] = {
             kind.value: {
-                name: _share([judged[run, kind] for run in runs], measure, mazes[kind])
+                name: _share(_answers(judged, runs, kind), measure, mazes[kind])
                 for name, measure in _MEASURES.items()
+            }
+            | {
+                "given": {
+                    condition.value: _share(
+                        _answers(judged, runs, kind, condition), _MEASURES["plan"], mazes[kind]
+                    )
+                    for condition in runs[0].conditions
+                    if condition is not Condition.OWN
+                }
             }
             for kind in job.test.generators
         }
@@ -68,9 +81,10 @@ def compare_arms(
 ) -> list[dict[str, Any]]:
     """Return every arm against the correct one, by kind of maze: the difference of right plans.
 
-    No difference is told where the better of the two solves less than the floor. The p-values of
-    all differences of a job are one family (Holm); that of equivalence asks whether a difference is
-    within the margin both ways.
+    No difference is told where the better of the two solves less than the floor, or fewer mazes
+    than LEAST_MAZES stand behind the problems. One is primary: swapped traces, in mazes like those
+    that were trained on. The p-values of all others are one family (Holm); that of equivalence asks
+    whether a difference is within the margin both ways.
 
     Args:
         job: What was asked for.
@@ -87,17 +101,25 @@ def compare_arms(
             job,
             arm,
             kind,
-            _plans([judged[run, kind] for run in runs]),
-            _plans([judged[run, kind] for run in correct]),
+            _plans(_answers(judged, runs, kind)),
+            _plans(_answers(judged, correct, kind)),
             mazes[kind],
         )
         for kind in job.test.generators
         for arm, runs in arms.items()
         if runs != correct
     ]
-    told = {f"{one['arm']}/{one['test']}": one["p"] for one in found if one["p"] is not None}
-    adjusted = holm(told)
-    return [one | {"p_holm": adjusted.get(f"{one['arm']}/{one['test']}")} for one in found]
+    adjusted = holm(
+        {
+            str(place): one["p"]
+            for place, one in enumerate(found)
+            if one["p"] is not None and not one["is_primary"]
+        }
+    )
+    return [
+        one | {"p_adjusted": one["p"] if one["is_primary"] else adjusted.get(str(place))}
+        for place, one in enumerate(found)
+    ]
 
 
 def _difference(
@@ -113,12 +135,15 @@ def _difference(
         "arm": arm,
         "test": kind.value,
         "is_in_distribution": kind is job.maze.generator,
+        "is_primary": arm == Arm.SWAPPED and kind is job.maze.generator,
         "share": float(one.mean()),
         "correct_share": float(other.mean()),
         "n": one.shape[1],
+        "n_mazes": len(set(mazes)),
         "n_seeds": len(one),
     }
-    if max(told["share"], told["correct_share"]) < job.test.floor:
+    is_solved = max(told["share"], told["correct_share"]) >= job.test.floor
+    if not is_solved or told["n_mazes"] < LEAST_MAZES:
         empty = dict.fromkeys(("difference", "low", "high", "p", "p_equivalent"))
         return told | empty
     values = np.stack([one.mean(axis=0), other.mean(axis=0)])
@@ -151,8 +176,28 @@ def _share(
     if any(value is None for own in values for value in own):
         return {"value": None, "low": None, "high": None, "n": 0, "by_seed": []}
     flat = np.array(values, np.float64)
-    told = dataclasses.asdict(share_estimate(flat.ravel(), [*mazes] * len(values)))
-    return told | {"by_seed": flat.mean(axis=1).tolist()}
+    by_seed = flat.mean(axis=1).tolist()
+    found = share_estimate(flat.ravel(), [*mazes] * len(values))
+    if len(by_seed) > 1:
+        found = _add_seeds(found, mean_over_seeds(by_seed))
+    return dataclasses.asdict(found) | {"by_seed": by_seed}
+
+
+def _add_seeds(share: Estimate, seeds: Estimate) -> Estimate:
+    """Return a share with the spread of its seeds in the interval, as in a difference's."""
+    reach = seeds.high - seeds.value
+    low = share.value - math.hypot(share.value - share.low, reach)
+    high = share.value + math.hypot(share.high - share.value, reach)
+    return dataclasses.replace(share, low=max(0.0, low), high=min(1.0, high))
+
+
+def _answers(
+    judged: Answers,
+    runs: Sequence[TracesRun],
+    kind: Generator,
+    condition: Condition = Condition.OWN,
+) -> list[Sequence[Judged]]:
+    return [judged[run, kind, condition] for run in runs]
 
 
 def _by_arm(plan: TracesPlan) -> dict[str, list[TracesRun]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from evals.probes.traces.kinds import Arm, Damage, Treatment
+from evals.probes.traces.kinds import Arm, Condition, Damage, Treatment
 from imitate.config import TracesJob
 
 __all__ = ["TracesPlan", "TracesRun", "plan_traces"]
@@ -24,6 +24,16 @@ class TracesRun:
     treatment: Treatment
     seed: int
     is_matched: bool = False
+
+    @property
+    def has_trace(self) -> bool:
+        """Whether it is trained to say something before a plan."""
+        return self.treatment.arm is not Arm.SOLUTION_ONLY
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Whose traces stand before its plans in the tests."""
+        return tuple(Condition) if self.has_trace else (Condition.OWN,)
 
     @property
     def arm(self) -> str:

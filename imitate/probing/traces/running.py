@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from evals.probes.traces.arms import make_traces
-from evals.probes.traces.kinds import Arm, Generator
+from evals.probes.traces.kinds import Arm, Condition, Generator
 from evals.probes.traces.measures import Judged, judge_answer
 from evals.probes.traces.problems import Problem
 from imitate.config import TracesJob
 from imitate.probing.jsonable import plain
-from imitate.probing.traces.answering import answer_test, says_trace
+from imitate.probing.traces.answering import answer_test
 from imitate.probing.traces.comparing import compare_arms, score_arms
 from imitate.probing.traces.plan import TracesPlan, TracesRun
 from imitate.probing.traces.problems import ProblemSet, draw_all, lines_of
@@ -34,7 +34,7 @@ SCHEMA_VERSION = 1
 MOST_VALIDATED = 500
 """Traces of an arm's training data that are validated, the first ones."""
 
-Answers = Mapping[tuple[TracesRun, Generator], Sequence[Judged]]
+Answers = Mapping[tuple[TracesRun, Generator, Condition], Sequence[Judged]]
 
 
 def run_traces(job: TracesJob, plan: TracesPlan, store: Store, bars: Bars) -> dict[str, Any]:
@@ -56,14 +56,20 @@ def run_traces(job: TracesJob, plan: TracesPlan, store: Store, bars: Bars) -> di
         with bars.cell(run.name) as report:
             trained[run] = train_run(job, run, problems, store, report)
         bars.advance(1)
-    judged: dict[tuple[TracesRun, Generator], list[Judged]] = {}
+    judged: dict[tuple[TracesRun, Generator, Condition], list[Judged]] = {}
     for run in plan.runs:
         for kind, test in problems.tests.items():
-            with bars.cell(f"{run.name}: {kind}") as report:
-                answers = answer_test(job, run, trained[run], kind, test.problems, store, report)
-            judged[run, kind] = _judge_all(
-                test.problems, problems, answers, has_trace=says_trace(run)
-            )
+            for condition in run.conditions:
+                with bars.cell(f"{run.name}: {kind}, {condition} trace") as report:
+                    answers = answer_test(
+                        job, run, trained[run], kind, condition, test.problems, store, report
+                    )
+                judged[run, kind, condition] = _judge_all(
+                    test.problems,
+                    problems,
+                    answers,
+                    has_trace=run.has_trace and condition is Condition.OWN,
+                )
             bars.advance(1)
     scores = score_arms(job, plan, judged, mazes)
     contrasts = compare_arms(job, plan, judged, mazes)
@@ -110,6 +116,7 @@ def _data(job: TracesJob, problems: ProblemSet) -> dict[str, Any]:
         "tests": {
             kind.value: {
                 "n": len(test.problems),
+                "n_mazes": len({one.layout for one in test.problems}),
                 "n_known": test.n_known,
                 "n_repeated": test.n_repeated,
                 "n_too_long": test.n_too_long,
@@ -157,7 +164,10 @@ def _run(
         "treatment": dataclasses.asdict(run.treatment),
         "training": told_of(trained),
         "tests": {
-            kind.value: tell_test(test.problems, judged[run, kind])
+            kind.value: tell_test(
+                test.problems,
+                {condition: judged[run, kind, condition] for condition in run.conditions},
+            )
             for kind, test in problems.tests.items()
         },
     }

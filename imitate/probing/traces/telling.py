@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evals.probes.traces.kinds import Generator
+from evals.probes.traces.kinds import Condition, Generator
 from evals.probes.traces.measures import Judged, count_faults, plan_by_trace
 from evals.probes.traces.problems import Problem
 from evals.probes.traces.reading import Operation
@@ -22,15 +22,21 @@ EXAMPLES = 3
 BINS = 4
 """Groups of problems by the length of their path, as many in each."""
 
-Answers = Mapping[tuple[TracesRun, Generator], Sequence[Judged]]
+Answers = Mapping[tuple[TracesRun, Generator, Condition], Sequence[Judged]]
 
 
-def tell_test(problems: Sequence[Problem], judged: Sequence[Judged]) -> dict[str, Any]:
-    """Return what is counted in one network's answers to one test."""
+def tell_test(
+    problems: Sequence[Problem], answers: Mapping[Condition, Sequence[Judged]]
+) -> dict[str, Any]:
+    """Return what is counted in one network's answers to one test, by whose trace they have."""
+    judged = answers[Condition.OWN]
     ratios = [one.length_ratio for one in judged if one.length_ratio is not None]
     return {
         "n": len(judged),
-        "plans": "".join(str(int(one.plan.is_valid)) for one in judged),
+        "plans": {
+            condition.value: "".join(str(int(one.plan.is_valid)) for one in own)
+            for condition, own in answers.items()
+        },
         "ended": sum(one.is_ended for one in judged),
         "optimal": sum(one.is_optimal for one in judged),
         "published": plan_by_trace(judged, is_strict=False),
@@ -55,7 +61,7 @@ def tell_examples(
             "start": problem.start,
             "goal": problem.goal,
             "path": problem.path.tolist(),
-            "answers": {run.arm: _answer(judged[run, kind][place]) for run in first},
+            "answers": {run.arm: _answer(judged[run, kind, Condition.OWN][place]) for run in first},
         }
         for kind, test in problems.tests.items()
         for place, problem in enumerate(test.problems[:EXAMPLES])

@@ -15,7 +15,8 @@ from reports.probes.traces.tables import (
     contrast_table,
     data_table,
     fault_table,
-    length_table,
+    given_table,
+    length_tables,
     paper_table,
     plan_trace_table,
     score_table,
@@ -44,14 +45,15 @@ METHODS = (
         "Arms",
         "The same problems in the same batches, and the same plans. Swapped: every trace stands at "
         "another problem. Damaged: a share of the operations. Filler: as many tokens that say "
-        "nothing. A trace all of filler or of foreign words is given in a test, as it does not "
-        "even say when it is over. As many tokens: trained until it has seen as many as the "
-        "correct arm.",
+        "nothing, as another problem's trace has. As many tokens: trained on the problems again "
+        "until it has read as many tokens as the correct arm, the problems' included.",
     ),
     (
         "Differences",
         "By problem, mean over seeds, bootstrap over mazes; the spread of seeds is added where "
-        "there are several. One seed is one network, and says nothing of another.",
+        "there are several. One seed is one network, and says nothing of another. All arms have "
+        "one learning rate and see the problems as often: a difference is one at this budget. Of "
+        "what an arm without trace learns, all is plan; of the others a small part.",
     ),
     (
         "Deviations",
@@ -81,12 +83,13 @@ def traces_page(results: Entry) -> ProbePage:
             "apart",
             "Does the plan need its trace?",
             tables=(
+                given_table(results),
                 plan_trace_table(results),
                 *(fault_table(results, which) for which in ("plan", "published", "strict")),
             ),
             short="Plan by trace",
         ),
-        Section("lengths", "By length", tables=(length_table(results),), short="Length"),
+        Section("lengths", "By length", tables=length_tables(results), short="Length"),
         Section("paper", "Beside the paper", tables=(paper_table(results),), short="Paper"),
         Section("mazes", "Mazes, step by step", paragraphs=(VIEWER,), short="Mazes"),
         Section(
@@ -127,8 +130,8 @@ def _lede(results: Entry) -> str:
     return (
         f"Networks of {count(results['n_parameters'])} parameters learn from "
         f"{count(data['n_train'])} mazes of {maze['rows']} x {maze['columns']} "
-        f"({data['generator']}) to find a path, {plural(len(config['seeds']), 'seed')}; what they "
-        "are trained to say before the plan is all that differs. A path has "
+        f"({data['generator']}) to find a path, {plural(len(config['seeds']), 'seed')}; they "
+        "differ in what they are trained to say before the plan. A path has "
         f"{number(data['path_length'], 1)} cells, a search {number(data['operations'], 1)} "
         "operations."
     )
@@ -202,9 +205,9 @@ def _doses(results: Entry) -> list[Section]:
             "doses",
             "How much damage a plan bears",
             figures=tuple(
-                _dose_figure(results, damaged, kinds, test)
-                for test in results["data"]["tests"]
-                if test == trained
+                _dose_figure(results, damaged, kinds, condition)
+                for condition in ("own", "taught")
+                if trained in results["data"]["tests"]
             ),
             short="Damage",
         )
@@ -212,24 +215,29 @@ def _doses(results: Entry) -> list[Section]:
 
 
 def _dose_figure(
-    results: Entry, damaged: Sequence[Entry], kinds: Sequence[str], test: str
+    results: Entry, damaged: Sequence[Entry], kinds: Sequence[str], condition: str
 ) -> Figure:
-    scores = results["scores"]
+    test = results["data"]["generator"]
+    shares = {
+        arm: own[test]["plan"] if condition == "own" else own[test]["given"].get(condition)
+        for arm, own in results["scores"].items()
+    }
     doses = [(one["damage"], one["percent"], one["arm"]) for one in damaged]
-    if "correct" in scores:
+    if "correct" in shares:
         doses += [(kind, 0, "correct") for kind in kinds]
     shown = [
         Dose(
             damage=kind,
             dose=float(dose),
-            plan=100 * scores[arm][test]["plan"]["value"],
-            interval=_interval(scores[arm][test]["plan"]),
+            plan=100 * shares[arm]["value"],
+            interval=_interval(shares[arm]),
         )
         for kind, dose, arm in sorted(set(doses))
     ]
     return Figure(
-        "doses",
-        "Right plans over damage",
+        f"doses-{condition}",
+        "Right plans over damage, "
+        + ("the network's own traces" if condition == "own" else "traces as trained on given"),
         "Percent of right plans over the percent of operations that are damaged, a line a damage: "
         + "; ".join(
             f"{one.damage} {number(one.dose, 0)} %: {percent(one.plan / 100)}" for one in shown

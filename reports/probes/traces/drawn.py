@@ -14,7 +14,7 @@ from reports.theme import light
 
 __all__ = ["Dose", "Share", "draw_doses", "draw_shares"]
 
-PLAN, TRACE = "plan is right", "trace is valid"
+PLAN, TRACE = "plan is right", "trace is a valid search"
 WIDTH, ROW, DOSES = 250, 30, (290, 190)
 
 
