@@ -16,10 +16,12 @@ from reports.probes.traces.tables import (
     data_table,
     fault_table,
     given_table,
-    length_tables,
+    length_table,
     paper_table,
     plan_trace_table,
     score_table,
+    test_name,
+    tests_of,
 )
 from reports.text import plural
 from reports.theme import SERIES
@@ -75,21 +77,32 @@ METHODS = (
 
 def traces_page(results: Entry) -> ProbePage:
     """Return what a report of the probe of reasoning traces says."""
+    tests = tests_of(results)
     sections = [
-        Section("shares", "Plans and traces", tables=(score_table(results),), short="Shares"),
+        Section(
+            "shares",
+            "Plans and traces",
+            tables=tuple(score_table(results, test) for test in tests),
+            short="Shares",
+        ),
         *_contrasts(results),
         *_doses(results),
         Section(
             "apart",
             "Does the plan need its trace?",
             tables=(
-                given_table(results),
-                plan_trace_table(results),
+                *(given_table(results, test) for test in tests),
+                *(plan_trace_table(results, test) for test in tests),
                 *(fault_table(results, which) for which in ("plan", "published", "strict")),
             ),
             short="Plan by trace",
         ),
-        Section("lengths", "By length", tables=length_tables(results), short="Length"),
+        Section(
+            "lengths",
+            "By length",
+            tables=tuple(length_table(results, test) for test in tests),
+            short="Length",
+        ),
         Section("paper", "Beside the paper", tables=(paper_table(results),), short="Paper"),
         Section("mazes", "Mazes, step by step", paragraphs=(VIEWER,), short="Mazes"),
         Section(
@@ -138,16 +151,14 @@ def _lede(results: Entry) -> str:
 
 
 def _first_figures(results: Entry) -> tuple[Figure, ...]:
-    trained = results["data"]["generator"]
-    kinds = sorted(results["data"]["tests"], key=lambda kind: kind != trained)
     return tuple(
         Figure(
             f"plan-and-trace-{kind}",
-            f"Tested on {kind}" + (", as trained on" if kind == trained else ""),
+            f"Tested on {test_name(results, kind)}",
             f"Share of right plans and of valid traces by arm, on mazes of {kind}.",
             draw_shares(_shares(results, kind)),
         )
-        for kind in kinds[:2]
+        for kind in tests_of(results)[:2]
     )
 
 
@@ -180,15 +191,15 @@ def _contrasts(results: Entry) -> list[Section]:
     told = [one for one in results["contrasts"] if one["difference"] is not None]
     left = len(results["contrasts"]) - len(told)
     words = (
-        f"{plural(left, 'comparison')} of {count(len(results['contrasts']))} not drawn: the better "
-        "arm solves too little.",
+        f"{plural(left, 'comparison')} of {count(len(results['contrasts']))} not drawn: too little "
+        "is solved, or in too few different mazes.",
     )
     return [
         Section(
             "contrasts",
             "Against correct traces",
             paragraphs=words if left else (),
-            tables=(contrast_table(results),),
+            tables=tuple(contrast_table(results, test) for test in tests_of(results)),
             short="Differences",
         )
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reports.numbers import (
@@ -23,10 +23,12 @@ __all__ = [
     "data_table",
     "fault_table",
     "given_table",
-    "length_tables",
+    "length_table",
     "paper_table",
     "plan_trace_table",
     "score_table",
+    "test_name",
+    "tests_of",
 ]
 
 Entry = dict[str, Any]
@@ -51,23 +53,34 @@ FAULTS = {
 }
 
 
-def score_table(results: Entry) -> Table:
-    """Return the shares of right plans and valid traces, by arm and kind of maze."""
+def tests_of(results: Entry) -> list[str]:
+    """Return the kinds of mazes of the tests: as trained on first, then those of most mazes."""
+    trained, tests = results["data"]["generator"], results["data"]["tests"]
+    return sorted(tests, key=lambda test: (test != trained, -tests[test]["n_mazes"], test))
+
+
+def test_name(results: Entry, test: str) -> str:
+    """Return what a test is called in a title."""
+    return test + (", as trained on" if test == results["data"]["generator"] else "")
+
+
+def score_table(results: Entry, test: str) -> Table:
+    """Return the shares of right plans and valid traces in one test, by arm."""
     rows = tuple(
         (
-            Cell(arm, kind if kind != results["data"]["generator"] else f"{kind}, as trained on"),
+            Cell(arm),
             _share(own["plan"]),
             _share(own["optimal"]),
             _share(own["published"]),
             _share(own["strict"]),
             Cell(", ".join(percent(one) for one in own["plan"]["by_seed"])),
-            Cell(percent(_ended(results, arm, kind))),
+            Cell(percent(_ended(results, arm, test))),
         )
         for arm, kinds in results["scores"].items()
-        for kind, own in kinds.items()
+        for own in [kinds[test]]
     )
     return Table(
-        "Right plans and valid traces",
+        f"Right plans and valid traces: {test_name(results, test)}",
         (
             "Before the plan",
             "Plan right",
@@ -81,23 +94,24 @@ def score_table(results: Entry) -> Table:
         note="Intervals are over mazes, all problems and seeds of one in a cluster, and over seeds "
         "where there are several. The trace is the network's own, likeliest words one after "
         "another; valid: as a search by A*. An answer that fills the context comes to no end.",
+        is_folded=test != results["data"]["generator"],
     )
 
 
-def given_table(results: Entry) -> Table:
-    """Return the shares of right plans by whose trace stands before them."""
+def given_table(results: Entry, test: str) -> Table:
+    """Return the shares of right plans in one test, by whose trace stands before them."""
     rows = tuple(
         (
-            Cell(arm, kind if kind != results["data"]["generator"] else f"{kind}, as trained on"),
+            Cell(arm),
             _share(own["plan"]),
             *(_share(own["given"][condition]) for condition in ("taught", "other", "none")),
         )
         for arm, kinds in results["scores"].items()
-        for kind, own in kinds.items()
+        for own in [kinds[test]]
         if own["given"]
     )
     return Table(
-        "Right plans by the trace before them",
+        f"Right plans by the trace before them: {test_name(results, test)}",
         (
             "Trained on",
             "The network's own trace",
@@ -109,16 +123,15 @@ def given_table(results: Entry) -> Table:
         note="The same networks and problems; the plan is the network's own in all columns. Who "
         "reads the plan off the trace loses it with another maze's. A trace as trained on is, for "
         "the correct arm, the maze's own search: its plan stands in it.",
+        is_folded=test != results["data"]["generator"],
     )
 
 
-def contrast_table(results: Entry) -> Table:
-    """Return every arm against the correct one on the same problems."""
+def contrast_table(results: Entry, test: str) -> Table:
+    """Return every arm against the correct one on the same problems of one test."""
     rows = tuple(
         (
-            Cell(
-                one["arm"], one["test"] + (", as trained on" if one["is_in_distribution"] else "")
-            ),
+            Cell(one["arm"]),
             Cell(percent(one["share"])),
             Cell(percent(one["correct_share"])),
             _difference(one),
@@ -126,10 +139,11 @@ def contrast_table(results: Entry) -> Table:
             Cell(p_value(one["p_equivalent"])),
         )
         for one in results["contrasts"]
+        if one["test"] == test
     )
-    test = results["provenance"]["config"]["test"]
+    asked = results["provenance"]["config"]["test"]
     return Table(
-        "Against correct traces, on the same problems",
+        f"Against correct traces, on the same problems: {test_name(results, test)}",
         (
             "Before the plan",
             "Plan right",
@@ -140,10 +154,11 @@ def contrast_table(results: Entry) -> Table:
         ),
         rows,
         note="Not compared where the better of the two solves under "
-        f"{percent(test['floor'], 0)}, or of few mazes. The interval is over mazes and, of several "
-        "seeds, over these too. Primary: swapped traces, in mazes as trained on, one test; all "
-        "others are explored, their p one family (Holm), which three seeds can hardly pass. Bold: "
-        f"p under 0.05. Alike: within {percent(test['margin'], 0)} both ways, one test each.",
+        f"{percent(asked['floor'], 0)}, or of few mazes. The interval is over mazes and, of "
+        "several seeds, over these too. Primary: swapped traces, in mazes as trained on, one test; "
+        "all others are explored, their p one family (Holm), which three seeds can hardly pass. "
+        f"Bold: p under 0.05. Alike: within {percent(asked['margin'], 0)} both ways.",
+        is_folded=test != results["data"]["generator"],
     )
 
 
@@ -177,20 +192,20 @@ def paper_table(results: Entry) -> Table:
     )
 
 
-def plan_trace_table(results: Entry) -> Table:
-    """Return how many answers have a right or wrong plan after a valid or invalid trace."""
+def plan_trace_table(results: Entry, test: str) -> Table:
+    """Return how many answers have a right or wrong plan after a trace that is a search or none."""
     kinds = ("right, search", "right, none", "wrong, search", "wrong, none")
     rows = []
-    for arm, test, runs in _by_arm_and_test(results):
+    for arm, runs in _by_arm(results).items():
         summed: Counter[str] = Counter()
         for run in runs:
             summed.update(run["tests"][test]["published"])
         n = sum(summed.values())
         if n:
             shares = (Cell(count(summed[kind]), percent(summed[kind] / n)) for kind in kinds)
-            rows.append((Cell(arm, test), *shares))
+            rows.append((Cell(arm), *shares))
     return Table(
-        "Plan by trace",
+        f"Plan by trace: {test_name(results, test)}",
         (
             "Before the plan",
             "Right plan, trace is a search",
@@ -201,6 +216,7 @@ def plan_trace_table(results: Entry) -> Table:
         tuple(rows),
         note="Answers of all seeds, traces their own. A search: the published validator can replay "
         "it to the goal; whether the plan is the path found does not count here.",
+        is_folded=test != results["data"]["generator"],
     )
 
 
@@ -208,11 +224,10 @@ def fault_table(results: Entry, which: str) -> Table:
     """Return by what plans or traces fail first, in mazes like those trained on."""
     test = results["data"]["generator"]
     by_arm: dict[str, Counter[str]] = {}
-    for arm, kind, runs in _by_arm_and_test(results):
-        if kind == test:
-            by_arm[arm] = sum(
-                (Counter(run["tests"][kind]["faults"][which]) for run in runs), Counter()
-            )
+    if test in results["data"]["tests"]:
+        for arm, runs in _by_arm(results).items():
+            counts = (Counter(run["tests"][test]["faults"][which]) for run in runs)
+            by_arm[arm] = sum(counts, Counter())
     names = sorted({name for own in by_arm.values() for name in own})
     rows = tuple(
         (Cell(arm), *(Cell(count(own[name])) for name in names)) for arm, own in by_arm.items()
@@ -220,18 +235,12 @@ def fault_table(results: Entry, which: str) -> Table:
     return Table(FAULTS[which], ("Before the plan", *names), rows, is_folded=True)
 
 
-def length_tables(results: Entry) -> tuple[Table, ...]:
-    """Return right plans by the length of the shortest path, a table a kind of maze."""
-    return tuple(_length_table(results, test) for test in results["data"]["tests"])
-
-
-def _length_table(results: Entry, test: str) -> Table:
+def length_table(results: Entry, test: str) -> Table:
+    """Return right plans in one test by the length of the shortest path."""
     rows = []
     columns: list[str] = []
-    for arm, kind, runs in _by_arm_and_test(results):
-        if kind != test:
-            continue
-        groups = [run["tests"][kind]["by_length"] for run in runs]
+    for arm, runs in _by_arm(results).items():
+        groups = [run["tests"][test]["by_length"] for run in runs]
         columns = [f"{one['low']} to {one['high']} cells" for one in groups[0]]
         summed = [
             (sum(one["right"] for one in same), sum(one["n"] for one in same))
@@ -240,7 +249,7 @@ def _length_table(results: Entry, test: str) -> Table:
         cells = (Cell(percent(right / n), f"of {count(n)}") for right, n in summed)
         rows.append((Cell(arm), *cells))
     return Table(
-        f"Right plans by length of the path, {test}",
+        f"Right plans by length of the path: {test_name(results, test)}",
         ("Before the plan", *columns),
         tuple(rows),
         is_folded=test != results["data"]["generator"],
@@ -328,12 +337,6 @@ def _by_arm(results: Entry) -> Mapping[str, Sequence[Entry]]:
     for run in results["runs"]:
         found.setdefault(run["arm"], []).append(run)
     return found
-
-
-def _by_arm_and_test(results: Entry) -> Iterator[tuple[str, str, Sequence[Entry]]]:
-    for arm, runs in _by_arm(results).items():
-        for test in runs[0]["tests"]:
-            yield arm, test, runs
 
 
 def _ended(results: Entry, arm: str, kind: str) -> float:
