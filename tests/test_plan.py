@@ -1,6 +1,7 @@
 """Which arms a config makes, and which cells they need."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,22 @@ def test_the_commit_of_a_hub_data_set_is_part_of_its_cell() -> None:
         done = {name: FinishedCell(Path(), name, 0.0) for name in plan.by_name}
         prints.append(cell_fingerprint(plan.by_name["data/broad"], done, plan.config.lab))
     assert prints[0] != prints[1]
+
+
+def test_how_responses_are_split_is_part_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of swapped explanations are made with it."""
+    plan = planned()
+    done = {name: FinishedCell(Path(), name, 0.0) for name in plan.by_name}
+    hashed: list[tuple[str, ...]] = []
+
+    def note(modules: Sequence[str]) -> str:
+        hashed.append(tuple(modules))
+        return ""
+
+    monkeypatch.setattr("imitate.fingerprints.source_hash", note)
+    cell_fingerprint(plan.by_name["data/broad"], done, plan.config.lab)
+    (modules,) = hashed
+    assert {"imitate.data", "evals.extraction", "evals.sentences"} <= set(modules)
 
 
 def test_every_adapter_that_is_used_is_proved_before_anything_is_measured() -> None:
