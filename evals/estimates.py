@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,6 +49,16 @@ class Estimate:
     low: float
     high: float
     n: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as `value`, `ci95` and `n`; null where it is undefined."""
+        is_defined = not math.isnan(self.value)
+        has_interval = is_defined and not math.isnan(self.low)
+        return {
+            "value": self.value if is_defined else None,
+            "ci95": [self.low, self.high] if has_interval else None,
+            "n": self.n,
+        }
 
 
 def bootstrap_estimate(

@@ -34,7 +34,6 @@ from evals.records import Judgement, write_records
 from imitate.rating.drawing import RunTexts, read_run_texts
 from imitate.rating.filled import Filled, read_filled
 from imitate.rating.sheet import Check, Key, Rated, read_key, show
-from imitate.stages.listening import estimate_json
 
 __all__ = ["Contested", "Heard", "Ratings", "import_ratings"]
 
@@ -238,8 +237,8 @@ def _write(
         "n_checks": sum(bool(pair.check) for pair in key.pairs),
         "raters": [_told_rater(one) for one in ratings.raters],
         "agreement": {
-            "nominal": estimate_json(ratings.agreement.nominal),
-            "ordinal": estimate_json(ratings.agreement.ordinal),
+            "nominal": ratings.agreement.nominal.as_json(),
+            "ordinal": ratings.agreement.ordinal.as_json(),
             "n_rated_twice": ratings.agreement.nominal.n,
         },
         "contests": [_told_contest(one) for one in ratings.contests],
@@ -262,10 +261,10 @@ def _told_rater(one: Heard) -> dict[str, Any]:
         "n_answered": len(one.filled.answers),
         "n_missing": one.n_missing,
         "median_seconds": one.filled.median_s,
-        "attention": estimate_json(one.attention.rate) | {"n_passed": one.attention.n_passed},
+        "attention": one.attention.rate.as_json() | {"n_passed": one.attention.n_passed},
         "is_inattentive": one.attention.is_inattentive,
         "is_left_out": one.is_left_out,
-        "first": estimate_json(one.first),
+        "first": one.first.as_json(),
     }
 
 
@@ -280,6 +279,6 @@ def _told_contest(one: Contested) -> dict[str, Any]:
         "ties": one.majority.ties,
         "losses": one.majority.losses,
         "n_undecided": one.n_undecided,
-        "win_rate": estimate_json(one.majority.rate),
-        "votes": estimate_json(one.votes),
+        "win_rate": one.majority.rate.as_json(),
+        "votes": one.votes.as_json(),
     }

@@ -26,7 +26,7 @@ from imitate.stages.answering import answered_items
 from imitate.stages.training import response_pair, split_halves
 from imitate.stages.workplace import Workplace, write_json
 
-__all__ = ["chat_outputs", "estimate_json", "write_memorisation", "write_style"]
+__all__ = ["chat_outputs", "write_memorisation", "write_style"]
 
 
 def write_style(cell: Cell, place: Workplace) -> None:
@@ -167,15 +167,4 @@ def write_memorisation(cell: Cell, place: Workplace) -> None:
 def _estimates(record: Any) -> dict[str, Any]:
     """Return the estimates of a dataclass as JSON, by name."""
     named = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
-    return {n: estimate_json(v) for n, v in named.items() if isinstance(v, Estimate)}
-
-
-def estimate_json(estimate: Estimate) -> dict[str, Any]:
-    """Return an estimate as `value`, `ci95` and `n`; null where it is undefined."""
-    is_defined = estimate.value == estimate.value
-    has_interval = is_defined and estimate.low == estimate.low
-    return {
-        "value": estimate.value if is_defined else None,
-        "ci95": [estimate.low, estimate.high] if has_interval else None,
-        "n": estimate.n,
-    }
+    return {n: v.as_json() for n, v in named.items() if isinstance(v, Estimate)}

@@ -24,7 +24,7 @@ from imitate.judging.reviews import read_judgements, read_reviews
 from imitate.plan import TEACHER, Cell
 from imitate.plan.preferring import reviewed_arms
 from imitate.stages.answering import answered_items
-from imitate.stages.listening import chat_outputs, estimate_json
+from imitate.stages.listening import chat_outputs
 from imitate.stages.workplace import Workplace, read_json, write_json
 
 __all__ = ["write_judgements", "write_preference"]
@@ -146,9 +146,9 @@ def _preference_json(
         arms.append({"arm": one.arm, **_estimates({**named, **beside})})
     return {
         "arms": arms,
-        "at_least_teacher": estimate_json(rated_at_least(pairs, said, found.reference, TEACHER)),
+        "at_least_teacher": rated_at_least(pairs, said, found.reference, TEACHER).as_json(),
         "gamma": _estimates(found.gamma),
-        "first": estimate_json(found.first),
+        "first": found.first.as_json(),
         "n_clusters": found.n_clusters,
         "n_battles": found.n_battles,
         "changes": [dataclasses.asdict(change) for change in found.changes],
@@ -159,4 +159,4 @@ def _preference_json(
 
 
 def _estimates(named: Mapping[str, Estimate]) -> dict[str, Any]:
-    return {name: estimate_json(value) for name, value in named.items()}
+    return {name: value.as_json() for name, value in named.items()}
