@@ -275,14 +275,14 @@ def _descent_told(size: Entry) -> str:
     if at_end["peak"] is None:
         return f"{size_of(size)}: the test loss has no peak inside the sizes tried; {expected}."
     told = (
-        f"{size_of(size)}: the test loss is worst at {count(at_end['peak'])} sequences (tried "
-        f"next: {count(at_end['above'])} and {count(at_end['below'])}); {expected}. At the most "
-        f"data it is {number(at_end['fall'])} bits a token lower. With every network at its best "
-        "check "
+        f"{size_of(size)}: inside the sizes tried the test loss peaks at "
+        f"{count(at_end['peak'])} sequences (tried next: {count(at_end['above'])} and "
+        f"{count(at_end['below'])}); {expected}. At the most data it is "
+        f"{number(at_end['fall'])} bits a token lower. With every network at its best check "
     )
     if at_best["peak"] is None:
         return told + "there is no peak: it is one of long training."
-    return told + f"it is worst at {count(at_best['peak'])}."
+    return told + f"it peaks at {count(at_best['peak'])}."
 
 
 def _learning_section(results: Entry) -> Section:

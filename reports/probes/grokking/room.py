@@ -79,11 +79,11 @@ def _table(told: Sequence[Entry]) -> Table:
             "Part of the room",
         ),
         rows,
-        note="Learned: right on fresh rows, in every seed, at this share and all above. Held: of "
-        "answers drawn at random, as long and with the same weight decay. Room is that, where "
-        "some table was not held to nine tenths; where all were, it is larger, and 3.64 bits a "
-        "parameter stand for it, which is GPT-2's figure. Bits of data count every row by itself, "
-        "though b + a is no news where a + b is known.",
+        note="Learned: grokked or learned at once, in every seed, at this share and all above. "
+        "Held: of answers drawn at random, as long and with the same weight decay. Room is that, "
+        "where some table was not held to nine tenths; where all were, it is larger, and 3.64 bits "
+        "a parameter stand for it, which is GPT-2's figure. Bits of data count every row by "
+        "itself, though b + a is no news where a + b is known.",
     )
 
 
