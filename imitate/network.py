@@ -95,11 +95,16 @@ class Rows:
     length: int = 0
 
     def extend(self, ids: torch.Tensor, is_token: torch.Tensor | None = None) -> torch.Tensor:
-        """Append columns (B, Q); return their hidden states (B, Q, H)."""
+        """Append columns (B, Q); return their hidden states (B, Q, H).
+
+        A row that has ended, and only waits for the others, stays at the last position.
+        """
         used = torch.ones_like(ids) if is_token is None else is_token
         end = self.length + ids.shape[1]
         self.mask[:, self.length : end] = used
-        positions = (self.counts.unsqueeze(1) + used.cumsum(1) - 1).clamp(min=0)
+        positions = (self.counts.unsqueeze(1) + used.cumsum(1) - 1).clamp(
+            min=0, max=self.network.max_length - 1
+        )
         output = self.network.backbone(
             input_ids=ids,
             attention_mask=self.mask[:, :end],
@@ -112,7 +117,10 @@ class Rows:
         return output.last_hidden_state  # type: ignore[no-any-return]
 
     def select(self, rows: torch.Tensor, capacity: int) -> Rows:
-        """Return these rows, each as often as it is named, with room for `capacity` columns."""
+        """Return these rows, each as often as it is named, with room for `capacity` columns.
+
+        Of a network that is not plain these rows are spent then.
+        """
         mask = self.mask.new_zeros(len(rows), capacity)
         mask[:, : self.length] = self.mask[rows, : self.length]
         cache = select_rows(self.cache, rows, capacity)

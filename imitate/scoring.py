@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from imitate.decoding import batches_within
-from imitate.network import Network, fill, pad
+from imitate.network import Network, Rows, fill, pad
 from imitate.tokens import EncodedPair
 
 __all__ = ["Scored", "score"]
@@ -100,7 +100,7 @@ def _score_batch(
             owners.append(index)
     longer = [(row, index) for row, index in members if len(pairs[index].continuation) > 1]
     lengths = [len(pairs[index].continuation) - 1 for _, index in longer]
-    for batch in batches_within(lengths, rows.length, batch_tokens):
+    for batch in _continued(lengths, rows, batch_tokens):
         chosen = [longer[one] for one in batch]
         inputs = [pairs[index].continuation[:-1] for _, index in chosen]
         ids, is_token = pad(inputs, network.device, left=False)
@@ -115,6 +115,13 @@ def _score_batch(
     return _gather(
         pairs, [index for _, index in members], owners, _logprobs(network, places, targets)
     )
+
+
+def _continued(lengths: Sequence[int], rows: Rows, batch_tokens: int) -> list[list[int]]:
+    """Return the batches in which contexts are continued: one where these can be chosen once."""
+    if rows.network.is_plain or not lengths:
+        return batches_within(lengths, rows.length, batch_tokens)
+    return [list(range(len(lengths)))]
 
 
 def _logprobs(network: Network, places: Sequence[torch.Tensor], targets: Sequence[int]) -> Scored:
