@@ -142,6 +142,7 @@ def sft_config(job: TrainJob, dtype: torch.dtype) -> SFTConfig:
         "save_steps": settings.checkpoint_steps,
         "save_total_limit": 2,  # the older one is intact while the newer one is being written
         "logging_steps": 1,  # so that a resumed run logs the same losses
+        "logging_nan_inf_filter": False,  # a loss that is no number is not shown as 0
         "report_to": list(settings.report_to) or "none",
         "bf16": dtype is torch.bfloat16,
         "use_cpu": on_cpu,

@@ -27,10 +27,12 @@ from imitate.examples import Row, length_grouped_order
 from imitate.models import load_model, tokenizer_identity
 from imitate.sft import Preflight, TrainJob, preflight, sft_config
 from imitate.trainer import (
+    DivergenceGuard,
     IntactMarker,
     Reporter,
     ResponseTrainer,
     adapt_under_autocast,
+    check_loss,
     newest_intact,
 )
 
@@ -75,6 +77,7 @@ def train_adapter(
 
     Raises:
         UserError: See `preflight`.
+        RunError: The loss is no finite number any more.
     """
     ready = preflight(job)
     settings = job.settings
@@ -96,6 +99,9 @@ def train_adapter(
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     seconds = time.perf_counter() - started
     done = _tokens_per_step(rows, settings.batch_size)[first:]
+    after = _held_out_loss(trainer, ready.held_out, settings.batch_size)
+    if ready.held_out:
+        check_loss(after, "on held-out responses", trainer.args)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     result = TrainResult(
         folder=job.output_dir,
@@ -103,7 +109,7 @@ def train_adapter(
         tokens=sum(len(row.ids) for row in rows),
         train_loss=sum(losses) / len(losses),
         held_out_loss_before=before,
-        held_out_loss=_held_out_loss(trainer, ready.held_out, settings.batch_size),
+        held_out_loss=after,
         seconds=seconds,
         tokens_per_s=sum(done) / seconds,
     )
@@ -126,7 +132,7 @@ def _trainer(
         target_modules=list(settings.target_modules),
         task_type="CAUSAL_LM",
     )
-    callbacks: list[Any] = [IntactMarker()]
+    callbacks: list[Any] = [DivergenceGuard(), IntactMarker()]
     if progress is not None:
         tokens = _tokens_per_step([ready.rows[index] for index in order], settings.batch_size)
         callbacks.append(Reporter(tokens, lambda *told: progress(TrainProgress(*told))))

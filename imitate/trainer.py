@@ -8,6 +8,7 @@ size, V vocabulary.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -19,11 +20,15 @@ from peft.tuners.lora import LoraLayer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl.trainer.sft_trainer import SFTTrainer
 
+from evals.errors import RunError
+
 __all__ = [
+    "DivergenceGuard",
     "IntactMarker",
     "Reporter",
     "ResponseTrainer",
     "adapt_under_autocast",
+    "check_loss",
     "head_loss",
     "newest_intact",
 ]
@@ -166,6 +171,29 @@ class IntactMarker(TrainerCallback):
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
         (folder / MARKER).write_text(json.dumps(sizes, sort_keys=True))
+
+
+class DivergenceGuard(TrainerCallback):
+    """Ends training at the first loss that is no finite number, before its weights are saved."""
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Look at the step just logged."""
+        check_loss(state.log_history[-1].get("loss", 0.0), f"at step {state.global_step}", args)
+
+
+def check_loss(loss: float, where: str, args: TrainingArguments) -> None:
+    """Refuse a loss that is no finite number.
+
+    Raises:
+        RunError: Training diverged.
+    """
+    if not math.isfinite(loss):
+        raise RunError(
+            f"training diverged: the loss {where} is {loss} at `train.learning_rate` "
+            f"{args.learning_rate:g}; lower it, or take it out of the rates that are tried"
+        )
 
 
 class Reporter(TrainerCallback):

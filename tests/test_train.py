@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from trl.trainer.sft_trainer import SFTTrainer
 
 from evals.endpoint import BASE, Sampling
-from evals.errors import ConfigError, DataError, ModelError
+from evals.errors import ConfigError, DataError, ModelError, RunError
 from evals.records import Example
 from imitate.config import ServeConfig, TrainConfig
 from imitate.examples import encode_examples, length_grouped_order
@@ -235,6 +235,13 @@ def test_no_held_out_examples_no_loss(tiny_model: Path, tmp_path: Path) -> None:
     assert math.isnan(result.held_out_loss)
     assert json.loads((job.output_dir / "training.json").read_text())["held_out_loss"] is None
     assert "not measured after" in (job.output_dir / "README.md").read_text()
+
+
+def test_diverged_training_is_told_and_leaves_no_adapter(tiny_model: Path, tmp_path: Path) -> None:
+    job = make_job(tiny_model, tmp_path, learning_rate=1e30, settings={"max_grad_norm": 1e30})
+    with pytest.raises(RunError, match="diverged: the loss at step"):
+        train_adapter(job)
+    assert not job.output_dir.exists()
 
 
 def test_no_examples_is_told(tiny_model: Path, tmp_path: Path) -> None:

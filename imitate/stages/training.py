@@ -59,13 +59,13 @@ def write_adapter(cell: Cell, place: Workplace) -> None:
             "steps": result.steps,
             "tokens": result.tokens,
             "train_loss": result.train_loss,
-            "held_out_loss": _finite(result.held_out_loss),
-            "held_out_loss_before": _finite(result.held_out_loss_before),
+            "held_out_loss": _or_none(result.held_out_loss),
+            "held_out_loss_before": _or_none(result.held_out_loss_before),
         },
     )
 
 
-def _finite(loss: float) -> float | None:
+def _or_none(loss: float) -> float | None:
     return None if math.isnan(loss) else loss
 
 
