@@ -32,18 +32,28 @@ def detect_hardware() -> Hardware:
     flags = set(_field(info, "flags").split())
     name = _field(info, "model name") or platform.processor()
     memory = re.search(r"^MemTotal:\s*(\d+) kB", _read("/proc/meminfo"), re.M)
-    has_gpu = Path("/proc/driver/nvidia/version").exists() and _visible_devices() != ""
+    has_gpu = _has_gpu()
     return Hardware(
         device="cuda" if has_gpu else "cpu",
         processor=name or platform.machine(),
-        threads=int(os.environ.get("OMP_NUM_THREADS") or _cores()),
+        threads=_threads() or _cores(),
         memory_gib=round(int(memory[1]) / 2**20, 1) if memory else 0.0,
         has_bfloat16=has_gpu or bool(flags & _BFLOAT16_FLAGS),
     )
 
 
-def _visible_devices() -> str | None:
-    return os.environ.get("CUDA_VISIBLE_DEVICES")
+def _has_gpu() -> bool:
+    """Return whether a driver is loaded, and a device is there and not hidden from us."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    is_hidden = visible is not None and (not visible or visible.startswith("-"))
+    driver, devices = Path("/proc/driver/nvidia/version"), Path("/dev").glob("nvidia[0-9]*")
+    return not is_hidden and driver.exists() and any(devices)
+
+
+def _threads() -> int | None:
+    """Return the threads asked for, the outermost where there are several; None where unclear."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(asked) or None if asked.isdecimal() else None
 
 
 def _read(path: str) -> str:

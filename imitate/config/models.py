@@ -268,6 +268,11 @@ class ServeConfig(Section):
         """What of this decides an answer: where servers are and how they start does not."""
         if self.backend == "transformers":
             return self.model_dump(include={"backend", "dtype", "batch_tokens", "merge_adapters"})
-        parts: Any = {"backend": True, "dtype": True}
-        parts["vllm"] = {"max_model_len", "tensor_parallel_size", "pipeline_parallel_size"}
+        parts: Any = {"backend": True, "dtype": True, "endpoint": {"models"}}
+        parts["vllm"] = {
+            "max_model_len",
+            "tensor_parallel_size",
+            "pipeline_parallel_size",
+            "arguments",
+        }
         return self.model_dump(include=parts)
