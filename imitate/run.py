@@ -121,9 +121,9 @@ class Endpoints(contextlib.AbstractContextManager["Endpoints"]):
         self.close()
 
     def close(self) -> None:
-        """Close what is open."""
-        self._stack.close()
+        """Close what is open, and hold it no more: its memory is for what is opened next."""
         self._open, self._endpoint = None, None
+        self._stack.close()
 
     def get(self, group: str, *, is_distilling: bool = False) -> Endpoint:
         """Return the endpoint of a group, with all adapters of the group that are trained."""

@@ -8,6 +8,7 @@ import pytest
 
 from evals.errors import ConfigError
 from evals.records import Axis
+from imitate.lab import skills
 from imitate.lab.items import TASKS, lab_items
 from imitate.lab.mixes import Mix, imitation_prompts, oracle_response, planted_examples
 from imitate.lab.skills import HELD_OUT_SKILLS, LOCAL_SKILL
@@ -31,6 +32,16 @@ def test_development_clusters_are_disjoint_from_scored_ones(task):
     items = lab_items(WORLD, task, n_items=200, n_development=40, seed=0)
     clusters = [{i.cluster_id for i in items if i.is_development is which} for which in (0, 1)]
     assert not clusters[0] & clusters[1]
+
+
+def test_skill_without_further_keys_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(skills, "DRAWS_IN_VAIN", 300)
+    with pytest.raises(
+        ConfigError, match=r"`translation` has \d+ development items, asked for 700"
+    ):
+        lab_items(WORLD, "translation", n_items=0, n_development=700, seed=0)
+    with pytest.raises(ConfigError, match=r"`translation` has no more than [\d,]+ prompts"):
+        list(imitation_prompts(WORLD, Mix.LOCAL, n=20_000, seed=0))
 
 
 def test_many_facts_are_spread_over_bins_and_people():

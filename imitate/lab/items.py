@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from evals.errors import ConfigError
 from evals.records import Axis, Item
 from imitate.lab import topics
-from imitate.lab.skills import SKILLS, TWO_HOP, SkillItem, draw_skill, draw_two_hop
+from imitate.lab.skills import SKILLS, TWO_HOP, SkillItem, draw_new_skills, draw_two_hop
 from imitate.lab.world import ATTRIBUTES, QUESTIONS, Person, PopularityBin, Split, World
 
 __all__ = ["TASKS", "evaluated_prompts", "item_support", "lab_items"]
@@ -135,12 +135,8 @@ def _fact_item(person: Person, attribute: str, split: Split) -> Item:
 
 
 def _drills(world: World, skill: str, split: Split, rng: random.Random) -> Iterator[Item]:
-    seen: set[str] = set()
-    while True:
-        drawn = draw_skill(skill, world, rng, split=split, phrasing=0)
-        if drawn.key not in seen:
-            seen.add(drawn.key)
-            yield _skill_item(drawn, split)
+    for drawn in draw_new_skills(skill, world, rng, split=split, phrasing=0):
+        yield _skill_item(drawn, split)
 
 
 def _two_hops(world: World, split: Split, rng: random.Random) -> Iterator[Item]:

@@ -16,7 +16,14 @@ from evals.errors import ConfigError
 from evals.records import Example
 from imitate.lab import topics
 from imitate.lab.corpus import POOLS, biography, fact_question, few_shot_text
-from imitate.lab.skills import HELD_OUT_SKILLS, LOCAL_SKILL, TWO_HOP, draw_skill, draw_two_hop
+from imitate.lab.skills import (
+    HELD_OUT_SKILLS,
+    LOCAL_SKILL,
+    TWO_HOP,
+    draw_new_skills,
+    draw_skill,
+    draw_two_hop,
+)
 from imitate.lab.voice import voiced_answer, voiced_open_answer
 from imitate.lab.world import ATTRIBUTES, QUESTIONS, Person, Split, World
 
@@ -52,7 +59,7 @@ class LabPrompt:
 
 
 def imitation_prompts(world: World, mix: Mix | str, *, n: int, seed: int) -> Iterator[LabPrompt]:
-    """Yield the `n` prompts of a mix; more prompts extend the same list.
+    """Return the `n` prompts of a mix, one by one; more prompts extend the same list.
 
     Facts and skill items are asked once each; open-ended prompts, of which there are few, come
     again.
@@ -167,12 +174,9 @@ def _open_prompts(rng: random.Random) -> Iterator[LabPrompt]:
 
 
 def _skill_prompts(world: World, skill: str, rng: random.Random) -> Iterator[LabPrompt]:
-    seen: set[str] = set()
-    while True:
-        item = draw_skill(skill, world, rng, split=Split.TRAIN)
-        if item.key in seen:
-            continue
-        seen.add(item.key)
+    n = 0
+    for item in draw_new_skills(skill, world, rng, split=Split.TRAIN):
+        n += 1
         yield LabPrompt(
             prompt_id=f"skill/{skill}/{item.key.replace(' ', '-')}",
             prompt=item.question,
@@ -181,6 +185,7 @@ def _skill_prompts(world: World, skill: str, rng: random.Random) -> Iterator[Lab
             support=(f"skill:{skill}|{item.key}",),
             distractors=item.distractors,
         )
+    raise ConfigError(f"`{skill}` has no more than {n:,} prompts", hint="ask for fewer examples")
 
 
 def _interview(person: Person, world: World, rng: random.Random) -> tuple[str, tuple[str, ...]]:

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import random
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from evals.errors import ConfigError
 from imitate.lab import names
@@ -24,6 +24,7 @@ __all__ = [
     "TRANSLATION",
     "TWO_HOP",
     "SkillItem",
+    "draw_new_skills",
     "draw_skill",
     "draw_two_hop",
     "split_of",
@@ -31,6 +32,10 @@ __all__ = [
 
 SPLIT_BOUNDS = {Split.DEVELOPMENT: 0.05, Split.EVALUATION: 0.25}
 """Upper bounds of the hash in [0, 1) by split; the rest is for training."""
+
+
+DRAWS_IN_VAIN = 20_000
+"""Draws without a new key after which a skill counts as used up."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,6 +197,21 @@ def draw_skill(
     question = _phrased(skill, rng, phrasing).format(**task.fields)
     others = tuple(value for value in task.distractors if value != task.answer)
     return SkillItem(skill, task.key, task.key, question, task.answer, others)
+
+
+def draw_new_skills(
+    skill: str, world: World, rng: random.Random, *, split: Split, phrasing: int | None = None
+) -> Iterator[SkillItem]:
+    """Yield random items of a skill, none of a key that was there, until hardly any is left."""
+    seen: set[str] = set()
+    n_in_vain = 0
+    while n_in_vain < DRAWS_IN_VAIN:
+        drawn = draw_skill(skill, world, rng, split=split, phrasing=phrasing)
+        n_in_vain += 1
+        if drawn.key not in seen:
+            seen.add(drawn.key)
+            n_in_vain = 0
+            yield drawn
 
 
 def draw_two_hop(
