@@ -37,8 +37,8 @@ from _machine import describe_circumstances
 from _tally import SEED, Kind, Rate, Tally, generator, merge, recovery_table, tables
 from verdict_simulation import draw_scores
 
-from evals.comparing.paired import gap_closed
 from evals.estimates import bootstrap_estimate, share_estimate
+from evals.gap import gap_closed
 from evals.stats import (
     ClusterSums,
     FloatArray,

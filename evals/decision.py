@@ -19,6 +19,7 @@ from enum import StrEnum
 from scipy.special import stdtrit
 
 from evals.axisdata import AxisData, Roles
+from evals.gap import gap_closed
 from evals.joint import JointAxis, why_not_asked, why_refused
 from evals.records import Axis, Format
 from evals.stats import ClusterSums, Contrast
@@ -127,7 +128,7 @@ class AxisDecision:
         lead: T - B, or None.
         lead_ci95: Its two-sided 95 % interval.
         gap_closed: (I - B) / (T - B), unclipped; None unless `lead_ci95` is above 0.
-        gap_closed_ci95: Its two-sided 95 % interval.
+        gap_closed_ci95: Its two-sided 95 % interval; None under 20 clusters.
         bounds: The bounds that decided.
         best_format: By role (base, imitator, teacher), the format chosen on development items.
         by_format: Values in every format that base and imitator share.
@@ -287,18 +288,11 @@ def _interval(difference: Contrast) -> tuple[float, float]:
 def _gap_closed(
     gain: Contrast, lead: Contrast | None
 ) -> tuple[float | None, tuple[float, float] | None]:
-    """(I - B) / (T - B) and its interval, from the joint draws; None where T - B may be 0."""
+    """(I - B) / (T - B) and its interval; None where T - B may be 0, or too few clusters are."""
     if lead is None or lead.interval()[0] <= 0:
         return None, None
-    is_positive = lead.draws > 0  # all but a stray few, since the interval excludes 0
-    ratio = dataclasses.replace(
-        gain,
-        value=gain.value / lead.value,
-        draws=gain.draws[is_positive] / lead.draws[is_positive],
-        is_sparse=False,
-        seed_error=gain.seed_error / lead.value,  # the imitator's: no other has seeds
-    )
-    return ratio.value, ratio.interval()
+    value, interval = gap_closed(gain, lead)
+    return value, None if math.isnan(interval[0]) else interval
 
 
 def _format_values(joint: JointAxis, at: Format) -> FormatValues:

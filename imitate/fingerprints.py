@@ -48,6 +48,7 @@ _SERVED = (
     "imitate.vllm",
 )
 """What stands in for the engine where servers answer."""
+_ESTIMATES = ("evals.estimates", "evals.power", "evals.stats")
 _TEACHERS = ("imitate.lab", "imitate.outputs", "imitate.data", "evals.client", "evals.wire")
 # What decides a stage's output, beside its binding to cells; a change recomputes its cells.
 _MODULES: dict[Stage, tuple[str, ...]] = {
@@ -65,7 +66,7 @@ _MODULES: dict[Stage, tuple[str, ...]] = {
     ),
     Stage.CHOOSE: (),
     Stage.REFERENCE: (*_ENGINE, "imitate.lint", "evals.capability", "evals.harness", *_ANSWERS),
-    Stage.PROVE: (*_ENGINE, "imitate.lint", "evals.adapters", "evals.lm"),
+    Stage.PROVE: (*_ENGINE, "imitate.lint", "evals.adapters", "evals.lm", "evals.harness"),
     Stage.GENERATE: (*_ENGINE, *_TEACHERS, "evals.generate", "evals.controls"),
     Stage.CAPABILITY: (
         *_ENGINE,
@@ -79,14 +80,15 @@ _MODULES: dict[Stage, tuple[str, ...]] = {
     ),
     Stage.SCORE: _ANSWERS,
     Stage.KNOWLEDGE: (*_ENGINE, "evals.generate", *_ANSWERS),
-    Stage.STYLE: ("evals.style", "evals.estimates"),
-    Stage.MEMORISE: (*_ENGINE, "evals.memorization.halves", "evals.estimates", "evals.style"),
+    Stage.STYLE: ("evals.style", *_ESTIMATES),
+    Stage.MEMORISE: (*_ENGINE, "evals.memorization.halves", "evals.style", *_ESTIMATES),
     Stage.JUDGE: (*_ENGINE, "evals.judges", "imitate.judging", "evals.client", "evals.wire"),
-    Stage.PREFER: ("evals.judges", "evals.preference", "evals.estimates", "evals.style"),
+    Stage.PREFER: ("evals.judges", "evals.preference", "evals.style", *_ESTIMATES),
     Stage.ANALYSE: (
         "evals.axisdata",
         "evals.claims",
         "evals.decision",
+        "evals.gap",
         "evals.joint",
         "evals.power",
         "evals.stats",

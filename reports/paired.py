@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.comparing.paired import CLUSTERS_FOR_RATIO, Compared, Comparison, Finding
+from evals.comparing.paired import Compared, Comparison, Finding
 from evals.comparing.words import remarks, sentences, told_p
+from evals.gap import CLUSTERS_FOR_RATIO
 from evals.power import MIN_CLUSTERS
 from reports.numbers import count, number, percent, points, points_interval, share_interval
 from reports.offline import content_policy, read_style

@@ -13,8 +13,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
 from evals.comparing.logs import PairedTask, Pairing
-from evals.comparing.paired import Rule, compare_paired, gap_closed
+from evals.comparing.paired import Rule, compare_paired
 from evals.estimates import bootstrap_estimate, share_estimate, totals_estimate
+from evals.gap import gap_closed
 from evals.judges.card import cohen_kappa
 from evals.judges.correction import correct_mean
 from evals.preference.battles import FEATURES, Battles

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from evals.comparing.logs import PairedTask, Pairing
 from evals.errors import RecordError
+from evals.gap import gap_closed
 from evals.power import MIN_CLUSTERS, minimal_detectable_effect
 from evals.stats import (
     Contrast,
@@ -37,17 +38,12 @@ from evals.stats import (
 )
 
 __all__ = [
-    "CLUSTERS_FOR_RATIO",
     "Compared",
     "Comparison",
     "Finding",
     "Rule",
     "compare_paired",
-    "gap_closed",
 ]
-
-CLUSTERS_FOR_RATIO = 20
-"""No interval of a ratio from fewer clusters."""
 
 
 class Finding(StrEnum):
@@ -110,7 +106,7 @@ class Compared:
         lead: Teacher minus first.
         lead_ci: Its interval.
         gap_closed: (second - first) / (teacher - first), where the teacher surely leads.
-        gap_ci: Its interval; none under `CLUSTERS_FOR_RATIO` clusters.
+        gap_ci: Its interval; none under `gap.CLUSTERS_FOR_RATIO` clusters.
     """
 
     task: str
@@ -189,39 +185,6 @@ def _mean(group: str, tasks: Sequence[PairedTask], rule: Rule) -> Compared:
     cut = [dataclasses.replace(one, values=one.values[:n_results]) for one in tasks]
     name = f"{len(tasks)} tasks" + (f" of {group}" if group else "")
     return _compare(name, "mean of tasks", cut, rule)
-
-
-def gap_closed(
-    difference: Contrast, lead: Contrast, *, level: float = 0.95
-) -> tuple[float, tuple[float, float]]:
-    """Return the share of the teacher's lead that the second closes, and its interval.
-
-    Undefined where the lead may be none; without an interval under `CLUSTERS_FOR_RATIO` clusters.
-    Where hardly any cluster differs, resamples show too little: the interval then reaches at least
-    as far as that of the difference over the lead.
-
-    Source: expanded percentiles of the joint draws, as in `Contrast.quantile`.
-
-    Args:
-        difference: Second minus first.
-        lead: Teacher minus first, from the same draws.
-        level: Of the interval.
-    """
-    undefined = math.nan, math.nan
-    low, high = lead.interval(level)
-    if low <= 0 <= high:
-        return math.nan, undefined
-    value = difference.value / lead.value
-    if lead.n_clusters < CLUSTERS_FOR_RATIO:
-        return value, undefined
-    is_same_sign = lead.draws * lead.value > 0  # all but a stray few
-    shares = difference.draws[is_same_sign] / lead.draws[is_same_sign]
-    ratio = dataclasses.replace(difference, value=value, draws=shares, is_sparse=False)
-    low, high = ratio.interval(level)
-    if difference.is_sparse:
-        ends = [bound / lead.value for bound in difference.interval(level)]
-        low, high = min(low, *ends), max(high, *ends)
-    return value, (low, high)
 
 
 def _finding(one: Compared, rule: Rule) -> Finding:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 
-from evals.comparing.paired import CLUSTERS_FOR_RATIO, Compared, Comparison, Finding, Rule
+from evals.comparing.paired import Compared, Comparison, Finding, Rule
+from evals.gap import CLUSTERS_FOR_RATIO
 from evals.power import MIN_CLUSTERS
 
 __all__ = ["remarks", "sentence", "sentences", "told_p"]
