@@ -79,7 +79,8 @@ def score_answer(item: Item, completion: Completion) -> Score:
 
 
 def _accepted(item: Item) -> tuple[str, ...]:
-    return item.answers or ((item.choices[item.gold],) if item.choices else ())
+    is_known = 0 <= item.gold < len(item.choices)
+    return item.answers or ((item.choices[item.gold],) if is_known else ())
 
 
 def _chosen(answer: str, choices: Sequence[str]) -> str:

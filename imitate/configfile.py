@@ -185,6 +185,8 @@ def _read_tree(path: Path) -> _Tree:
             where=str(path),
             hint="save the file as UTF-8",
         ) from None
+    except OSError as error:
+        raise ConfigError(f"`{path}` cannot be read: {error.strerror}") from None
     try:
         node = yaml.compose(text, Loader=_Loader)
         values = yaml.load(text, Loader=_Loader)
@@ -193,6 +195,8 @@ def _read_tree(path: Path) -> _Tree:
         raise ConfigError(
             f"not valid YAML: {error.problem or error.context}", where=f"{path}:{line}"
         ) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not valid YAML: {error}", where=str(path)) from None
     if not isinstance(values, dict) or node is None:
         raise ConfigError("a config is a mapping of keys to values", where=f"{path}:1")
     places: dict[Key, str] = {(): f"{path}:1"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from trl.trainer.sft_config import SFTConfig
 
 from evals.errors import ConfigError, DataError
@@ -24,7 +24,9 @@ from imitate.models import (
     ModelRef,
     choose_dtype,
     computes_bfloat16,
+    context_length,
     generation_config,
+    linear_shapes,
     load_tokenizer,
 )
 from imitate.tokens import stop_ids
@@ -105,11 +107,10 @@ def preflight(job: TrainJob) -> Preflight:
         raise DataError("there are no examples to train on", hint="see the data card for why")
     dtype = training_dtype(job)
     sft_config(job, dtype)
-    config = AutoConfig.from_pretrained(job.ref.location, revision=job.ref.revision)
-    _check_targets(job, config)
+    _check_targets(job)
     tokenizer = load_tokenizer(job.ref, job.chat_template)
     ends = stop_ids(tokenizer, generation_config(job.ref))
-    limit = min(job.settings.max_length, config.get_text_config().max_position_embeddings)
+    limit = min(job.settings.max_length, context_length(job.ref))
 
     def encoded(examples: tuple[Example, ...], *, truncate: bool) -> list[Row]:
         return encode_examples(tokenizer, examples, ends, max_length=limit, truncate=truncate)
@@ -210,15 +211,9 @@ def _check_fields(sft: dict[str, Any]) -> None:
             raise ConfigError(f"`train.sft.{name}` needs a GPU, and there is none here")
 
 
-def _check_targets(job: TrainJob, config: Any) -> None:
+def _check_targets(job: TrainJob) -> None:
     """Make sure that each LoRA target names a layer; PEFT only complains if none of them does."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-    linear = {
-        path.rsplit(".", 1)[-1]
-        for path, layer in model.named_modules()
-        if isinstance(layer, torch.nn.Linear) or type(layer).__name__ == "Conv1D"
-    }
+    linear = {path.rsplit(".", 1)[-1] for path in linear_shapes(job.ref)}
     linear -= {"lm_head"}  # TRL computes the loss from the head's own weight
     missing = [target for target in job.settings.target_modules if target not in linear]
     if missing:

@@ -170,9 +170,6 @@ def winning_controls(results: Entry) -> dict[str, dict[str, dict[str, float | No
 
 def chosen_format(results: Entry, arm: str, axis: str) -> str | None:
     """Return the format in which an arm is judged on an axis, where the results say so."""
-    for entry in results.get("arms") or []:
-        if entry["arm"] == arm and entry.get("chosen_format"):
-            return str(entry["chosen_format"].get(axis))
     for part in ("verdicts", "sweeps", "controls"):
         for entry in results.get(part) or []:
             roles = {"imitator": entry["arm"], "base": entry["base"], "teacher": "teacher"}

@@ -126,6 +126,11 @@ def test_broken_yaml_names_its_line(tmp_path: Path) -> None:
         load_config(write(tmp_path, GOOD.replace("model: lab/small}", "model: lab/small")))
 
 
+def test_a_control_character_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"not valid YAML: .*special characters"):
+        load_config(write(tmp_path, GOOD + "# \x07\n"))
+
+
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
     assert "`name` is given twice" in error_of(tmp_path, GOOD + "name: again\n")
 

@@ -307,6 +307,23 @@ def test_gap_closed_is_not_clipped():
     assert found.gap_closed_ci95[1] < 0
 
 
+def test_gap_closed_by_one_item_of_hundreds_has_an_interval_that_says_so():
+    data = axis(base=0.4, imitator=0.4, teacher=0.8, chat_penalty=0.0)
+    base = data.values[Format.PLAIN][data.arms.index("base")]
+    same = with_values(data, "imitator", dict(enumerate(base)))
+    first_wrong = int(np.flatnonzero(base == 0)[0])
+    found = decide_axis(with_values(same, "imitator", {first_wrong: 1.0}), ROLES, RULE)
+    low, high = found.gap_closed_ci95
+    reach = found.difference_ci95
+    assert low <= reach[0] / found.lead < 0 < reach[1] / found.lead <= high
+
+
+def test_gap_closed_has_no_interval_from_few_clusters():
+    found = decide_axis(axis(base=0.2, imitator=0.5, teacher=0.9, n_clusters=16), ROLES, RULE)
+    assert found.gap_closed is not None
+    assert found.gap_closed_ci95 is None
+
+
 def seeds(*rates, n_clusters=400):
     names = [f"seed {i}" for i in range(len(rates))]
     data = axis(

@@ -26,8 +26,9 @@ from cardjobs import (
 )
 from fakeserver import KEY, Body, Reply, Serve, answer, refusing
 
-from evals.errors import ConfigError
+from evals.errors import ConfigError, DataError
 from imitate.configfile import card_job_schema, load_card_job
+from imitate.judging.sets import text_in
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -262,6 +263,11 @@ def test_unusable_table_is_told(
     write_job(tmp_path, {"old": {"kind": "recorded", "verdict_column": "label"}}, pairs=pairs)
     assert run(tmp_path) == 2
     assert message in capsys.readouterr().err
+
+
+def test_column_that_holds_no_text_is_told() -> None:
+    with pytest.raises(DataError, match="`extra` has a dict where text should be"):
+        text_in({"extra": {"a": 1}}, "extra", "pairs.jsonl:1")
 
 
 RUNNING = {"backend": "endpoint", "endpoint": {"urls": ["http://127.0.0.1:1/v1"]}}

@@ -270,6 +270,7 @@ def test_style_that_foresees_every_verdict_leaves_only_the_raw_numbers() -> None
     battles = dataclasses.replace(whole, preference=longer)
     found = measure_preference(battles, "base", resamples=20)
     assert found.is_separated
+    assert found.changes == ()
     assert math.isnan(found.gamma["length"].value)
     assert math.isnan(found.arms[0].controlled_win_rate.value)
     assert found.arms[0].win_rate.value == pytest.approx(longer.mean(), abs=1e-3)

@@ -126,7 +126,7 @@ def _arm(arm: str, kind: str, base: str | None, **more: Any) -> dict[str, Any]:
     blank = dict.fromkeys(("mix", "amount", "seed", "learning_rate", "training"))
     flags = {"is_planted": False, "is_control": kind == "control", "is_tuned": False}
     sizes = {**BASES, "teacher": 12_000_000}
-    size = {"n_parameters": sizes[base or "teacher"], "chosen_format": {"factuality": "plain"}}
+    size = {"n_parameters": sizes[base or "teacher"]}
     return {"arm": arm, "kind": kind, "base": base, **blank, **flags, **size, **more}
 
 

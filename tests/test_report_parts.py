@@ -223,8 +223,6 @@ def test_silent_axis_names_the_base_that_it_is_silent_about() -> None:
 
 def test_facts_are_shown_in_the_format_that_is_judged() -> None:
     results = make_small_results()
-    for arm in results["arms"]:
-        del arm["chosen_format"]
     chosen = {"base": "chat", "imitator": "plain", "teacher": "chat"}
     results["verdicts"][0]["axes"]["factuality"]["best_format"] = chosen
     assert facts_entry(results, "medium")["format"] == "chat"

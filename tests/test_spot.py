@@ -149,6 +149,17 @@ def test_an_answer_is_streamed(serve: Serve) -> None:
     assert headers["Authorization"] == f"Bearer {KEY}"
 
 
+def test_the_token_limit_takes_its_other_name_where_a_server_wants_that(serve: Serve) -> None:
+    def script(body: dict[str, Any], _: int) -> Reply:
+        if "max_tokens" in body:
+            return Reply({"error": {"message": "use 'max_completion_tokens'"}}, 400)
+        return Reply(pieces=chat_events("fine"))
+
+    server = serve(script)
+    assert text_of(ask(server)) == "fine"
+    assert [body.get("max_completion_tokens") for _, body, _ in server.requests] == [None, 8]
+
+
 def test_odd_events_say_nothing(serve: Serve) -> None:
     odd = [b"[]", b"null", b"no json", b'{"choices": 3}', b'{"choices": [7]}', b'{"choices": []}']
     pieces = [*map(event, odd), *chat_events("fine")]

@@ -65,7 +65,7 @@ def read_lm_eval_log(
             hint="lm-eval writes them with `--log_samples --output_path DIR`",
         )
     tasks = {
-        task: _task(file, _settings(file, task, date), metric, filter_name, cluster)
+        task: _task(task, file, _settings(file, task, date), metric, filter_name, cluster)
         for task, (date, file) in sorted(latest.items())
     }
     return ScoreLog(path.name, tasks, f"lm-eval's sample log {path}")
@@ -88,6 +88,7 @@ def _sample_files(path: Path) -> Iterator[Path]:
 
 
 def _task(
+    task: str,
     file: Path,
     settings: Mapping[str, str],
     metric: str | None,
@@ -107,11 +108,9 @@ def _task(
         doc_hash = str(row.get("doc_hash") or row["doc_id"])
         seen[doc_hash] += 1  # a document that a task holds twice is two items
         item_id = f"{doc_hash}#{seen[doc_hash]}" if seen[doc_hash] > 1 else doc_hash
-        items.append(
-            ScoredItem(
-                item_id, _value(row, name, file), _cluster(row, cluster, item_id, file), _shown(row)
-            )
-        )
+        alone = item_id if row.get("doc_hash") else f"{task} {item_id}"  # ids begin anew by task
+        unit = _cluster(row, cluster, file) if cluster else alone
+        items.append(ScoredItem(item_id, _value(row, name, file), unit, _shown(row)))
     _refuse_upside_down(file, name)
     told = f"{name} after {chosen}" if len(filters) > 1 else name
     return TaskLog(told, tuple(items), settings)
@@ -176,9 +175,7 @@ def _choose(wanted: str | None, there: Sequence[str], what: str, file: Path) -> 
     return wanted
 
 
-def _cluster(row: _Row, field: str, item_id: str, file: Path) -> str:
-    if not field:
-        return item_id
+def _cluster(row: _Row, field: str, file: Path) -> str:
     document = row.get("doc")
     if not isinstance(document, dict) or field not in document:
         there = ", ".join(document) if isinstance(document, dict) else "none"

@@ -190,7 +190,13 @@ def _without_the_infinite(
         boundless=boundless,
         unbeaten=tuple(name for name in boundless if _won_share(battles, name) > 0.5),
         is_separated=is_separated,
+        changes=() if is_separated else _bounded(found.changes, boundless),
     )
+
+
+def _bounded(changes: Sequence[OrderChange], boundless: Sequence[str]) -> tuple[OrderChange, ...]:
+    """Return the changes of order between arms whose strengths are finite."""
+    return tuple(one for one in changes if not {one.stronger, one.weaker} & set(boundless))
 
 
 def _won_share(battles: Battles, arm: str) -> float:

@@ -249,7 +249,7 @@ class ServeConfig(Section):
     merge_adapters: bool = True
     """Merge each adapter into a copy in memory, checked against the unmerged; in process only."""
     shard_items: PositiveInt = 256
-    """Items of one generation shard: what an interrupted run repeats at most."""
+    """Items of one shard: what an interrupted run repeats at most, but of a task of lm-eval."""
     max_in_flight: PositiveInt = 64
     """Requests under way at a time, with a server."""
     vllm: VllmConfig = VllmConfig()

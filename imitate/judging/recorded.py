@@ -8,7 +8,13 @@ from evals.errors import DataError
 from evals.judges.pairs import Order, Pair
 from evals.records import Judgement
 from imitate.config import FilePairs, LlmBarPairs, MtBenchPairs, ProbePairs, RecordedJudge
-from imitate.judging.sets import llmbar_folder, read_llmbar_file, read_word, table_rows
+from imitate.judging.sets import (
+    llmbar_folder,
+    read_llmbar_file,
+    read_word,
+    table_rows,
+    text_in,
+)
 
 __all__ = ["read_recorded"]
 
@@ -63,7 +69,7 @@ def _table(judge: RecordedJudge, config: FilePairs) -> Iterator[tuple[str, Order
     columns = {Order.FIRST: judge.verdict_column, Order.SECOND: judge.swapped_column}
     for number, row in table_rows(config.path, config.rows):
         where = f"{config.path}:{number}"
-        pair_id = str(row[config.id_column]) if config.id_column else str(number)
+        pair_id = text_in(row, config.id_column, where) if config.id_column else str(number)
         for order, column in columns.items():
             if column:
                 yield pair_id, order, read_word(config.words, row, column, where)

@@ -11,7 +11,7 @@ from typing import Any
 
 from evals.errors import DataError
 from evals.judges.meetings import meeting_id
-from evals.judges.pairs import Order, Pair
+from evals.judges.pairs import ALONE, Order, Pair
 from evals.records import Judgement, read_records
 from imitate.config import JudgementsJudge, Review, ReviewsJudge
 from imitate.data.card import SourceCard
@@ -116,7 +116,7 @@ def _from_the_other_side(one: Judgement) -> Judgement:
         arm=other[0],
         against=other[1],
         value=1 - one.value,
-        order=1 - one.order,
+        order=ALONE if one.order == ALONE else 1 - one.order,
     )
 
 

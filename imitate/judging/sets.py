@@ -126,13 +126,16 @@ def text_in(row: Row, column: str, where: str) -> str:
     """Return the text in a column.
 
     Raises:
-        DataError: There is no such column.
+        DataError: There is no such column, or no text in it.
     """
     if column not in row:
         raise DataError(
             f"no column `{column}`", where=where, hint=f"columns there: {', '.join(row)}"
         )
-    return to_text(row[column])
+    try:
+        return to_text(row[column])
+    except ValueError as error:
+        raise DataError(f"`{column}` {error}", where=where) from None
 
 
 def _llmbar(path: Path, group: str) -> Iterator[Pair]:

@@ -105,10 +105,12 @@ def load_recipe(path: Path) -> PretrainRecipe:
         ConfigError: The file is missing or not YAML, or keys or values are wrong; all are listed.
     """
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         recipe = PretrainRecipe.model_validate(raw)
     except FileNotFoundError:
         raise ConfigError(f"there is no file {path}", hint="see configs/lab/") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", where=str(path)) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"not YAML: {error}", where=str(path)) from None
     except ValidationError as error:

@@ -101,7 +101,9 @@ def _pair_of_cells(
     is_asked = not isinstance(judge, ReviewsJudge | JudgementsJudge)
     anchors = config.preference.anchors if is_asked else None
     if anchors:
-        params["anchors"] = dump(anchors, "pairs", "path")
+        params["anchors"] = dump(anchors, "path")
+        if anchors.pairs:
+            params["anchors"]["pairs"] = dump(anchors.pairs, "path")
     judged = Cell(
         Stage.JUDGE,
         f"judge/{name}/{base}/{task.name}",

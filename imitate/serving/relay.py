@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from evals.server import is_loopback
+from imitate.serving.limits import ANSWER_TIMEOUT, renamed_limit, wants_other_limit
 from imitate.serving.retelling import Decode, Retelling
 from imitate.serving.sse import DONE, format_event, read_events
 
@@ -25,11 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Relay", "Upstream", "error_response", "json_response", "open_relay"]
 
 MAX_BODY_BYTES = 1_000_000
-FIRST_TOKEN_S = 600  # a large model on a busy CPU; the connection itself is refused sooner
-CONNECT_S = 10
 EVENT_STREAM = "text/event-stream"
-LIMIT_NAMES = {"max_tokens": "max_completion_tokens"}
-"""Newer models of some hosts take the token limit under its other name only."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +49,11 @@ class Upstream:
 @contextlib.asynccontextmanager
 async def open_relay(arms: Mapping[str, Upstream]) -> AsyncIterator[Relay]:
     """Yield a relay to the servers of arms, connected until the block ends."""
-    timeout = httpx2.Timeout(FIRST_TOKEN_S, connect=CONNECT_S)
     async with (
-        httpx2.AsyncClient(timeout=timeout, trust_env=False) as near,  # no proxy reaches these
-        httpx2.AsyncClient(timeout=timeout) as far,
+        httpx2.AsyncClient(
+            timeout=ANSWER_TIMEOUT, trust_env=False
+        ) as near,  # no proxy reaches these
+        httpx2.AsyncClient(timeout=ANSWER_TIMEOUT) as far,
     ):
         yield Relay(arms, near, far)
 
@@ -94,9 +92,8 @@ class Relay:
             body["return_token_ids"] = True
         try:
             response = await self._send(upstream, path, body)
-            if response.status_code == 400 and b"max_completion_tokens" in await response.aread():
-                renamed = {LIMIT_NAMES.get(name, name): value for name, value in body.items()}
-                response = await self._send(upstream, path, renamed)
+            if await wants_other_limit(response):
+                response = await self._send(upstream, path, renamed_limit(body))
         except httpx2.HTTPError as error:
             return error_response(
                 502, f"the server of `{arm}` does not answer: {_kind(error)}", "upstream"

@@ -41,7 +41,9 @@ def open_upstreams(run: ServedRun, arms: Sequence[Arm]) -> Iterator[Mapping[str,
         ImitateError: A server did not start; those before it are stopped.
     """
     wanted = {group_of(arm) for arm in arms}
-    config, logs = _shared_out(run.config, len(wanted)), run.folder / "logs"
+    is_remote = isinstance(run.config.teacher, EndpointTeacher)
+    n_ours = len(wanted - {TEACHER} if is_remote else wanted)
+    config, logs = _shared_out(run.config, max(1, n_ours)), run.folder / "logs"
     found: dict[str, Upstream] = {}
     with contextlib.ExitStack() as servers:
         for base in config.bases:

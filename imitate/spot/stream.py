@@ -16,12 +16,11 @@ import httpx2
 from evals.endpoint import Message, Sampling
 from evals.errors import EndpointError
 from evals.server import Server, is_loopback
+from imitate.serving.limits import ANSWER_TIMEOUT, renamed_limit, wants_other_limit
 from imitate.serving.sse import DONE, read_events
 
 __all__ = ["Piece", "stream_chat"]
 
-FIRST_TOKEN_S = 600
-CONNECT_S = 10
 MAX_QUOTED_CHARS = 300
 
 
@@ -50,15 +49,18 @@ async def stream_chat(
         "stream": True,
     }
     headers = {"Authorization": f"Bearer {server.api_key}"} if server.api_key else {}
-    timeout = httpx2.Timeout(FIRST_TOKEN_S, connect=CONNECT_S)
     url, is_near = f"{server.url}/chat/completions", is_loopback(server.url)
     try:
-        async with (
-            httpx2.AsyncClient(timeout=timeout, trust_env=not is_near) as client,
-            client.stream("POST", url, json=request, headers=headers) as response,
-        ):
-            async for piece in _pieces(response, server):
-                yield piece
+        async with httpx2.AsyncClient(timeout=ANSWER_TIMEOUT, trust_env=not is_near) as client:
+            async with client.stream("POST", url, json=request, headers=headers) as response:
+                if not await wants_other_limit(response):
+                    async for piece in _pieces(response, server):
+                        yield piece
+                    return
+            again = renamed_limit(request)
+            async with client.stream("POST", url, json=again, headers=headers) as response:
+                async for piece in _pieces(response, server):
+                    yield piece
     except httpx2.ConnectError as error:
         raise EndpointError(f"nothing answers at {server.url}") from error
     except httpx2.HTTPError as error:

@@ -185,6 +185,8 @@ def _share(
 
 def _add_seeds(share: Estimate, seeds: Estimate) -> Estimate:
     """Return a share with the spread of its seeds in the interval, as in a difference's."""
+    if math.isnan(share.low):
+        return share
     reach = seeds.high - seeds.value
     low = share.value - math.hypot(share.value - share.low, reach)
     high = share.value + math.hypot(share.high - share.value, reach)
