@@ -27,7 +27,6 @@ from imitate.runfolder import (
     check_finished,
     claimed,
     forget_previous,
-    refuse_run,
     set_aside,
     write_config,
     write_json,
@@ -91,7 +90,7 @@ def run(
     config = load_config(config_path, overrides)
     plan = build_plan(config)
     folder = runs / (name or config.name)
-    with claimed(folder):
+    with claimed(folder, "run"):
         store = Store(runs / ".store")
         preflight_run(plan, store)
         set_aside(folder)
@@ -131,7 +130,7 @@ def _run_probe(
     job = load_probe(config_path, overrides)
     plan = plan_probe(job)
     folder = runs / (name or job.name)
-    with claimed(folder):
+    with claimed(folder, "probe"):
         set_aside(folder)
         write_config(folder, job)
         with open_bars(plan.work, quiet=quiet) as bars:
@@ -204,7 +203,7 @@ def data(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: bool
     cells = tuple(cell for cell in plan.cells if cell.stage in wanted)
     partial = Plan(config, plan.arms, cells)
     folder = runs / config.name
-    with claimed(folder):
+    with claimed(folder, "run"):
         with open_bars(sum(map(work_of, cells)), quiet=quiet) as bars:
             finished = execute_plan(
                 partial, Store(runs / ".store"), bars=bars, logs=folder / "logs"
@@ -231,8 +230,7 @@ def distill(config_path: Path, overrides: Sequence[str], *, runs: Path, quiet: b
     job = load_job(config_path, overrides)
     folder = runs / job.name
     command = shell_command("distill", config_path, overrides)
-    refuse_run(folder)
-    with claimed(folder):
+    with claimed(folder, "distillation"):
         result = run_job(job, folder, command=command, quiet=quiet)
     card, examples = result.card, folder / "examples.jsonl"
     n_examples = card["counts"]["examples"]
@@ -257,8 +255,7 @@ def judge_card(
     job = load_card_job(config_path, overrides)
     folder = runs / job.name
     command = shell_command("judge-card", config_path, overrides)
-    refuse_run(folder)
-    with claimed(folder):
+    with claimed(folder, "judge card"):
         judged = run_card_job(job, folder, command=command, quiet=quiet, relock=relock)
     print(judged.table)
     print(json.dumps({"run": str(folder), "card": str(judged.path)}))
@@ -339,7 +336,7 @@ def pretrain(config_path: Path, overrides: Sequence[str], out: Path) -> int:
         recipe = recipe.at_world(int(value))
     settings = [f"--set {override}" for override in overrides]
     command = " ".join(["imitate lab pretrain", str(config_path), *settings, f"--out {out}"])
-    with claimed(out / recipe.name):
+    with claimed(out / recipe.name, "model"):
         folder = pretrain_model(recipe, out, command=command)
     print(json.dumps({"model": str(folder)}))
     return 0

@@ -24,7 +24,6 @@ __all__ = [
     "check_finished",
     "claimed",
     "forget_previous",
-    "refuse_run",
     "set_aside",
     "write_config",
     "write_json",
@@ -45,22 +44,16 @@ _RUN_FILES = (
 """All that a run writes into its folder, results first: half moved, they are no run any more."""
 
 
-def refuse_run(folder: Path) -> None:
-    """Raise where a job of another kind would write into the folder of a run.
-
-    Raises:
-        UserError: It is the folder of a run.
-    """
-    if (folder / "plan.json").exists():
-        raise UserError(f"`{folder}` is the folder of a run", hint="give the job another `name`")
-
-
 @contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Hold a folder of a run or a model, which only one process may write.
+def claimed(folder: Path, kind: str) -> Iterator[None]:
+    """Hold a folder, which only one process and one kind of job may write.
+
+    Args:
+        folder: Where the job writes.
+        kind: What the folder is of: "run", "probe", "distillation", "judge card" or "model".
 
     Raises:
-        UserError: Another process holds it.
+        UserError: Another process holds it, or another kind of job wrote it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
@@ -72,9 +65,25 @@ def claimed(folder: Path) -> Iterator[None]:
             hint="wait for it, or take another folder: --name for a run, --out for a model",
         ) from None
     try:
+        _keep_kind(folder, kind)
         yield
     finally:
         lock.release()
+
+
+def _keep_kind(folder: Path, kind: str) -> None:
+    """Note what kind of job writes a folder; refuse another than the one that did."""
+    note = folder / ".kind"
+    if note.is_file():
+        before = note.read_text(encoding="utf-8").strip()
+    else:
+        before = "run" if (folder / "plan.json").exists() else kind
+    if before != kind:
+        raise UserError(
+            f"`{folder}` is the folder of a {before}, not of a {kind}",
+            hint="give the job another `name`",
+        )
+    note.write_text(f"{kind}\n", encoding="utf-8")
 
 
 def set_aside(folder: Path) -> None:

@@ -21,7 +21,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -112,7 +111,7 @@ class Store:
             folder = self._folder(stage, key)
             folder.parent.mkdir(parents=True, exist_ok=True)
             started = time.perf_counter()
-            with _scratch(folder.parent) as scratch:
+            with _scratch(folder.with_name(f".writing-{key}")) as scratch:
                 write(scratch, work)
                 _seal(scratch, dict(about), time.perf_counter() - started)
                 _replace(scratch, folder)
@@ -222,18 +221,20 @@ def _digest(files: Mapping[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def _scratch(parent: Path) -> Iterator[Path]:
-    scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=parent))
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder, gone afterwards; what a killed process left of it goes too."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     try:
-        yield scratch
+        yield folder
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _replace(scratch: Path, folder: Path) -> None:
     """Put a whole cell in its place; one that is there gives way at that moment."""
     if folder.exists():
-        with _scratch(folder.parent) as old:
+        with _scratch(folder.with_name(f".replaced-{folder.name}")) as old:
             os.replace(folder, old)
             os.replace(scratch, folder)
     else:

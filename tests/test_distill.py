@@ -17,10 +17,11 @@ import pytest
 from distilljobs import Runner, hash_words, prompt_of, speaking, write_job, write_prompts
 from fakeserver import KEY, Body, FakeServer, Reply, Serve, answer, in_turn, refusing
 
-from evals.errors import DataError
+from evals.errors import DataError, UserError
 from evals.records import Example, read_records
 from imitate.config import DataConfig, FileSource
 from imitate.data import open_source, read_examples
+from imitate.runfolder import claimed
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPTS = [f"Tell me about number {i}" for i in range(8)]
@@ -552,6 +553,18 @@ def test_the_folder_of_a_run_is_left_alone(runner: Runner) -> None:
     told = error_of(runner, write_job(runner.folder, "http://127.0.0.1:1/v1"))
     assert "is the folder of a run" in told
     assert "give the job another `name`" in told
+
+
+def test_a_run_leaves_the_folder_of_a_distillation_alone(tmp_path: Path) -> None:
+    with claimed(tmp_path / "job", "distillation"):
+        pass
+    with claimed(tmp_path / "job", "distillation"):
+        pass
+    with (
+        pytest.raises(UserError, match="is the folder of a distillation, not of a run"),
+        claimed(tmp_path / "job", "run"),
+    ):
+        pass
 
 
 def test_a_finished_job_asks_nothing_and_gives_the_same_bytes(serve: Serve, runner: Runner) -> None:

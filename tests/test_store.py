@@ -38,6 +38,24 @@ def test_a_failed_cell_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "cells" / "data").iterdir()) == []
 
 
+def test_what_a_killed_process_was_writing_goes_with_the_next_one(tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    def fail(folder: Path, work: Path) -> None:
+        (folder / "half.txt").write_text("half")
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as kept:
+        kept.setattr("shutil.rmtree", lambda *_, **__: None)  # nothing is cleaned up
+        with pytest.raises(Killed):
+            Store(tmp_path).compute("data", "k", fail, {})
+    assert len(list((tmp_path / "cells" / "data").iterdir())) == 1
+    cell, _ = Store(tmp_path).compute("data", "k", write_text("a"), {})
+    assert list((tmp_path / "cells" / "data").iterdir()) == [cell.folder]
+    assert not (cell.folder / "half.txt").exists()
+
+
 def test_work_folders_survive_a_failure_and_go_with_success(tmp_path: Path) -> None:
     def fail(folder: Path, work: Path) -> None:
         (work / "checkpoint").write_text("7")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from imitate.store import Store
@@ -10,8 +11,8 @@ from imitate.store import Store
 __all__ = ["find_members"]
 
 
-def find_members(store: Store, stage: str) -> dict[str, Path]:
-    """Return the folder of every network that a finished cell of a stage holds, by its key."""
+def find_members(store: Store, stage: str, wanted: Collection[str]) -> dict[str, Path]:
+    """Return the folders of the wanted networks that finished cells of a stage hold, by key."""
     found: dict[str, Path] = {}
     cells = store.root / "cells" / stage
     for manifest in sorted(cells.glob("*/cell.json")):
@@ -21,7 +22,7 @@ def find_members(store: Store, stage: str) -> dict[str, Path]:
             continue
         if manifest.parent.name.startswith("."):  # being written, or being removed
             continue
-        if any(key not in found for key in members) and store.find(stage, manifest.parent.name):
-            for key in members:
-                found.setdefault(key, manifest.parent / key)
+        new = [key for key in members if key in wanted and key not in found]
+        if new and store.find(stage, manifest.parent.name):
+            found |= {key: manifest.parent / key for key in new}
     return found

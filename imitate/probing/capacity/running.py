@@ -77,7 +77,7 @@ def run_capacity(job: CapacityJob, plan: CapacityPlan, store: Store, bars: Bars)
 def _train_all(
     job: CapacityJob, plan: CapacityPlan, text: TextData | None, store: Store, bars: Bars
 ) -> dict[str, Path]:
-    trained = find_members(store, STAGE)
+    trained = find_members(store, STAGE, {run_key(job, run, text) for run in plan.runs})
     missing = [run for run in plan.runs if run_key(job, run, text) not in trained]
     for part in share_programs(missing, job.train):
         named = part[0].name if len(part) == 1 else f"{len(part)} networks, {part[0].name} ..."

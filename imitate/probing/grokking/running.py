@@ -90,7 +90,7 @@ def _lent_keys(
 
 
 def _train_all(job: GrokkingJob, plan: GrokkingPlan, store: Store, bars: Bars) -> dict[str, Path]:
-    trained = find_members(store, STAGE)
+    trained = find_members(store, STAGE, {run_key(job, run) for run in plan.runs})
     missing = [run for run in plan.runs if run_key(job, run) not in trained]
     if missing:
         _refuse_full_disk(store.root, plan.n_bytes * len(missing) // len(plan.runs))
