@@ -60,6 +60,15 @@ class Estimate:
             "n": self.n,
         }
 
+    def as_text(self, scale: float, digits: int) -> str:
+        """Return `value [low, high]`, scaled; `-` where it is undefined."""
+        if math.isnan(self.value):
+            return "-"
+        value = f"{scale * self.value:.{digits}f}"
+        if math.isnan(self.low):
+            return value
+        return f"{value} [{scale * self.low:.{digits}f}, {scale * self.high:.{digits}f}]"
+
 
 def bootstrap_estimate(
     statistic: Callable[[NDArray[np.int64]], float],

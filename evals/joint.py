@@ -29,6 +29,7 @@ from evals.stats import (
 __all__ = ["SEEDS_FOR_RECIPE", "JointAxis", "why_not_asked", "why_refused"]
 
 SEEDS_FOR_RECIPE = 3
+"""From here on a verdict is about the recipe, and its bounds hold the seeds' spread."""
 """From so many training seeds on, their spread enters, and the recipe is spoken of."""
 
 MIN_CLUSTERS_OF_TASK = 3

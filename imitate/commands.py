@@ -18,6 +18,7 @@ from rich.table import Table
 
 from evals.errors import UserError
 from imitate.configfile import is_probe, load_card_job, load_config, load_job, load_probe
+from imitate.jsonio import write_json
 from imitate.plan import Plan, Stage, build_plan
 from imitate.preflight import preflight_run
 from imitate.progress import open_bars
@@ -29,7 +30,6 @@ from imitate.runfolder import (
     forget_previous,
     set_aside,
     write_config,
-    write_json,
     write_plan,
 )
 from imitate.store import Store

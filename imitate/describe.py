@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from evals.factuality import (
     split_by_knowledge,
 )
 from evals.records import Completion, Format, Item, Score
+from imitate.jsonio import plain
 
 __all__ = ["describe_answers", "describe_termination", "group_by_knowledge"]
 
@@ -87,15 +87,11 @@ def _endings(completions: Sequence[Completion]) -> dict[str, Any]:
 def _rates(scores: Sequence[Score]) -> dict[str, Any]:
     rates = measure_rates(scores)
     return {
-        "right": _finite(rates.right),
-        "wrong": _finite(rates.wrong),
-        "abstained": _finite(rates.abstained),
-        "hallucination_rate": _finite(rates.hallucination),
-        "extraction_rate": _finite(rates.extraction),
+        "right": plain(rates.right),
+        "wrong": plain(rates.wrong),
+        "abstained": plain(rates.abstained),
+        "hallucination_rate": plain(rates.hallucination),
+        "extraction_rate": plain(rates.extraction),
         "n_items": rates.n,
         "n_failed": rates.n_failed,
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -16,7 +16,7 @@ from imitate.models import resolve_model
 from imitate.plan import Plan
 from imitate.store import library_versions
 
-__all__ = ["describe_probe", "describe_provenance", "shell_command"]
+__all__ = ["describe_probe", "describe_provenance", "describe_source", "shell_command"]
 
 _VERSIONED = tuple(
     [
@@ -62,6 +62,13 @@ def describe_provenance(
 def describe_probe(job: ProbeJob, config_path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the `provenance` part of a probe's `results.json`; it holds no clock and no path."""
     return _made(job, config_path, overrides, ("imitation-gap", "numpy", "scipy", "torch"))
+
+
+def describe_source() -> dict[str, Any]:
+    """Return which version of this project is at work; a commit where it runs from a repository."""
+    commit, is_dirty = _commit()
+    (version,) = library_versions(("imitation-gap",)).values()
+    return {"version": version, "commit": commit, "is_dirty": is_dirty}
 
 
 def _made(

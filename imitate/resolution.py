@@ -18,6 +18,7 @@ from typing import Any
 
 from rich.table import Table
 
+from evals.joint import SEEDS_FOR_RECIPE
 from evals.power import (
     MIN_CLUSTERS,
     PlannedAxis,
@@ -33,9 +34,6 @@ __all__ = ["Resolution", "plan_json", "resolution_table", "resolve_plan"]
 
 POWER = 0.8
 """Chance with which the smallest effect is seen."""
-
-SEEDS_FOR_RECIPE = 3
-"""From here on a verdict is about the recipe, and its bounds hold the seeds' spread."""
 
 SEED_SPREAD = 0.01
 """Assumed standard deviation of a score between training seeds: one point."""

@@ -11,13 +11,13 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
 
 from evals.errors import UserError
 from imitate.config import Config, Section
+from imitate.jsonio import write_json
 from imitate.plan import Plan
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "forget_previous",
     "set_aside",
     "write_config",
-    "write_json",
     "write_plan",
 ]
 
@@ -136,12 +135,3 @@ def check_finished(folder: Path) -> None:
     """
     if not (folder / "results.json").is_file():
         raise UserError(f"no results in `{folder}`", hint="give the folder of a finished run")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all."""
-    from imitate.stages import workplace
-
-    partial = path.with_suffix(".partial")
-    workplace.write_json(partial, value)
-    partial.replace(path)

@@ -24,6 +24,7 @@ from transformers import PrinterCallback
 
 from imitate.adapters import RECORD
 from imitate.examples import Row, length_grouped_order
+from imitate.jsonio import plain
 from imitate.models import load_model, tokenizer_identity
 from imitate.sft import Preflight, TrainJob, preflight, sft_config
 from imitate.trainer import (
@@ -197,8 +198,8 @@ def _write(
         "tokens": result.tokens,
         "response_tokens": sum(row.n_scored for row in rows),
         "losses": losses,
-        "held_out_loss_before": _or_none(result.held_out_loss_before),
-        "held_out_loss": _or_none(result.held_out_loss),
+        "held_out_loss_before": plain(result.held_out_loss_before),
+        "held_out_loss": plain(result.held_out_loss),
         "dtype": str(peft.dtype).removeprefix("torch."),
         "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
         "timing": {"seconds": result.seconds, "tokens_per_s": result.tokens_per_s},
@@ -247,7 +248,3 @@ model = PeftModel.from_pretrained(base, "this folder")
 
 def _shown(loss: float) -> str:
     return "not measured" if math.isnan(loss) else f"{loss:.4f}"
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value

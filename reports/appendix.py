@@ -9,6 +9,7 @@ from typing import Any
 from reports.numbers import count, duration, number, percent, share_interval
 from reports.page import Block, Cell, Table
 from reports.reading import AXES, Run, chosen_format, mix_names, ordered
+from reports.text import TRUNCATED_NOTABLY
 
 __all__ = [
     "agreement_tables",
@@ -23,8 +24,6 @@ __all__ = [
 ]
 
 Entry = dict[str, Any]
-
-TRUNCATED_NOTABLY = 0.05
 
 
 def task_table(results: Entry) -> tuple[Table, ...]:

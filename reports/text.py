@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from evals.joint import SEEDS_FOR_RECIPE
 from reports.numbers import count, number, percent
 from reports.reading import (
     AXES,
@@ -14,11 +15,10 @@ from reports.reading import (
     recipes,
 )
 
-__all__ = ["compared", "limits", "listed", "plane_note", "plural"]
+__all__ = ["TRUNCATED_NOTABLY", "compared", "limits", "listed", "plane_note", "plural"]
 
 Entry = dict[str, Any]
 
-SEEDS_FOR_RECIPE = 3
 FEW_CLUSTERS = 30
 TRUNCATED_NOTABLY = 0.05
 EXTRACTED_TOO_RARELY = 0.90

@@ -28,12 +28,13 @@ from imitate.plan import build_plan
 from imitate.serving.arms import ServedRun, read_served_run
 from imitate.serving.note import SERVE_FILE, announced, find_running
 from imitate.serving.sse import read_events
-from imitate.spot.answers import Answer, State, printable
+from imitate.spot.answers import Answer, State
 from imitate.spot.session import Session, choose
 from imitate.spot.showing import side_by_side, watched
 from imitate.spot.speakers import Speaker, in_process_speakers, recorded_teacher
 from imitate.spot.stream import Piece, stream_chat
 from imitate.store import FinishedCell
+from imitate.terminal import printable
 
 ROOT = Path(__file__).resolve().parent.parent
 GREEDY = Sampling(max_tokens=8)

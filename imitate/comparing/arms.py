@@ -22,7 +22,6 @@ from evals.records import Axis, Format, Item, Outcome, Score, read_records
 
 __all__ = ["RunArm", "best_formats", "find_arm", "is_run", "read_arm"]
 
-TEACHER = "teacher"
 SHOWN_ARMS = 30
 
 

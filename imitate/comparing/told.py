@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -15,6 +13,8 @@ from rich.text import Text
 
 from evals.comparing.paired import Compared, Comparison, Finding
 from evals.comparing.words import remarks, sentences, told_p
+from imitate.jsonio import plain
+from imitate.terminal import printable
 
 __all__ = ["as_json", "print_comparison"]
 
@@ -30,10 +30,10 @@ def print_comparison(comparison: Comparison) -> None:
     console = Console(highlight=False)
     console.width = max(console.width, NARROWEST) if console.is_terminal else WIDTH_OF_PIPE
     for letter, (name, source) in zip("ABT", comparison.pairing.sources.items(), strict=False):
-        console.print(Text(_printable(f"{letter}  {name}: {source}")))
+        console.print(Text(printable(f"{letter}  {name}: {source}")))
     console.print(_table(comparison))
     for said in (*sentences(comparison), *remarks(comparison)):
-        console.print(Text(_printable(f"- {said}")))
+        console.print(Text(printable(f"- {said}")))
 
 
 def as_json(comparison: Comparison) -> str:
@@ -53,7 +53,7 @@ def as_json(comparison: Comparison) -> str:
         "sentences": sentences(comparison),
         "remarks": remarks(comparison),
     }
-    return json.dumps(_finite(told), ensure_ascii=False, indent=2)
+    return json.dumps(plain(told), ensure_ascii=False, indent=2)
 
 
 def _table(comparison: Comparison) -> Table:
@@ -92,7 +92,7 @@ def _row(one: Compared, *, has_teacher: bool) -> list[Text]:
         share = "-" if math.isnan(one.gap_closed) else f"{one.gap_closed:.0%}"
         ends = tuple(f"{end:.0%}" for end in one.gap_ci)
         cells += [_points(one.teacher), _with_interval(share, ends, one.gap_ci)]
-    rows = [Text(_printable(cell)) for cell in cells]
+    rows = [Text(printable(cell)) for cell in cells]
     return [*rows, Text(one.finding, style=_COLOURS.get(one.finding, ""))]
 
 
@@ -106,16 +106,3 @@ def _points(share: float) -> str:
 
 def _signed(share: float) -> str:
     return "-" if math.isnan(share) else f"{100 * share:+.1f}"
-
-
-def _printable(text: str) -> str:
-    """Return text without what steers a terminal: names come from files of anybody's."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
-    return [_finite(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -8,7 +8,6 @@ ends it early, what is there is written too, and the card says that it is incomp
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,9 @@ from imitate.distilling.prompts import PromptSet, Seeds, read_prompts, read_seed
 from imitate.distilling.seeds import gather_pairs
 from imitate.distilling.teacher import Ask, answers_folder, describe_teacher, open_asking
 from imitate.progress import open_bars
+from imitate.provenance import describe_source
 
 __all__ = ["JobResult", "run_job"]
-
-DISTRIBUTION = "imitation-gap"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +59,7 @@ def run_job(job: DistillJob, folder: Path, *, command: str, quiet: bool) -> JobR
     if not found.responses:
         raise found.stopped or _nothing(found)
     card = _card(job, asked, found) | {
-        "provenance": {"command": command, "version": importlib.metadata.version(DISTRIBUTION)},
+        "provenance": {"command": command} | describe_source(),
         "ledger": _told_spending(job, ledger),
         "timing": _timing(started, answers_folder(job, folder)),
     }

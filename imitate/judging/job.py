@@ -7,9 +7,6 @@ what is missing and ends in the same cards.
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
-import json
-import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,16 +26,16 @@ from imitate.config import (
     ModelJudge,
     RecordedJudge,
 )
+from imitate.jsonio import plain, write_json
 from imitate.judging.anchoring import Anchors, open_anchors
 from imitate.judging.asking import open_ledger
 from imitate.judging.hearing import Heard, hear_judge
 from imitate.judging.sets import read_pairs
 from imitate.judging.told import render_cards
 from imitate.progress import open_bars
+from imitate.provenance import describe_source
 
 __all__ = ["JudgedJob", "run_card_job"]
-
-DISTRIBUTION = "imitation-gap"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +78,7 @@ def run_card_job(
         "cards": [dataclasses.asdict(card) for card in cards],
         "n_pairs": len(pairs),
         "n_labelled": sum(pair.label is not None for pair in pairs),
-        "provenance": {"command": command, "version": importlib.metadata.version(DISTRIBUTION)},
+        "provenance": {"command": command} | describe_source(),
         "timing": {
             "started": started.isoformat(timespec="seconds"),
             "total_s": round((datetime.now(UTC) - started).total_seconds(), 3),
@@ -89,7 +86,7 @@ def run_card_job(
     }
     said = [one for each in heard.values() for one in each.judgements]
     table = render_cards(cards, {name: one.told for name, one in heard.items()})
-    return _write(folder, job, said, table, _plain(told))
+    return _write(folder, job, said, table, plain(told))
 
 
 def _hear(
@@ -142,16 +139,5 @@ def _write(
     config = yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(config, encoding="utf-8")
     (folder / "card.md").write_text(table, encoding="utf-8")
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(path, told, is_for_people=True)
     return JudgedJob(table, path)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value without what JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

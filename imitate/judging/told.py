@@ -67,7 +67,7 @@ def _notes(name: str, told: Mapping[str, Any]) -> Iterator[str]:
     if told["failures"]:
         yield f"{name}: {_reasons(told['failures'])}."
     if "auc" in told:
-        auc = _with_interval(Estimate(**told["auc"]), 1, 2)
+        auc = Estimate(**told["auc"]).as_text(1, 2)
         yield (
             f"{name}: fitted on {told['n_fitted']:,} texts of each side; tells teacher and base "
             f"apart with an AUC of {auc} on prompts that it did not see."
@@ -97,11 +97,11 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _percent(one: Estimate) -> str:
-    return _with_interval(one, 100, 1)
+    return one.as_text(100, 1)
 
 
 def _number(one: Estimate) -> str:
-    return _with_interval(one, 1, 2)
+    return one.as_text(1, 2)
 
 
 def _pull(pull: Pull) -> str:
@@ -110,12 +110,3 @@ def _pull(pull: Pull) -> str:
 
 def _short(one: Estimate) -> str:
     return "-" if math.isnan(one.value) else f"{100 * one.value:.0f}"
-
-
-def _with_interval(one: Estimate, scale: float, digits: int) -> str:
-    if math.isnan(one.value):
-        return "-"
-    value = f"{scale * one.value:.{digits}f}"
-    if math.isnan(one.low):
-        return value
-    return f"{value} [{scale * one.low:.{digits}f}, {scale * one.high:.{digits}f}]"

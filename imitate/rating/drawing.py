@@ -19,11 +19,10 @@ from typing import Any
 from evals.errors import DataError, UserError
 from evals.judges.pairs import Order
 from evals.records import Axis, Completion, Format, Item, read_records
+from imitate.plan import TEACHER
 from imitate.rating.sheet import Check, Rated, Texts
 
 __all__ = ["Contest", "Drawing", "RunTexts", "draw_pairs", "find_contests", "read_run_texts"]
-
-TEACHER = "teacher"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,6 @@ and arms as those of the run's other judges of pairs do.
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,8 @@ from evals.judges.raters import (
 )
 from evals.judges.verdicts import Winner
 from evals.records import Judgement, write_records
+from imitate.jsonio import write_json
+from imitate.provenance import describe_source
 from imitate.rating.drawing import RunTexts, read_run_texts
 from imitate.rating.filled import Filled, read_filled
 from imitate.rating.sheet import Check, Key, Rated, read_key, show
@@ -38,7 +38,6 @@ from imitate.rating.sheet import Check, Key, Rated, read_key, show
 __all__ = ["Contested", "Heard", "Ratings", "import_ratings"]
 
 SCHEMA_VERSION = 1
-DISTRIBUTION = "imitation-gap"
 _FIRST = {Winner.A: 1.0, Winner.B: 0.0, Winner.TIE: 0.5}
 """Preference for what was shown first."""
 
@@ -243,14 +242,12 @@ def _write(
         },
         "contests": [_told_contest(one) for one in ratings.contests],
         "answers": dict(answers),
-        "provenance": {"version": importlib.metadata.version(DISTRIBUTION)},
+        "provenance": describe_source(),
     }
     out.mkdir(parents=True, exist_ok=True)
     ratings.path.unlink(missing_ok=True)
     write_records(out / "judgements.parquet", judgements, Judgement)
-    partial = ratings.path.with_suffix(".partial")
-    partial.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(ratings.path)
+    write_json(ratings.path, told, is_for_people=True)
 
 
 def _told_rater(one: Heard) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from rich.box import SIMPLE
@@ -10,9 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evals.estimates import Estimate
 from imitate.rating.importing import Contested, Heard, Ratings
-from imitate.spot.answers import printable
+from imitate.terminal import printable
 
 __all__ = ["print_ratings"]
 
@@ -35,7 +33,7 @@ def print_ratings(ratings: Ratings, console: Console) -> None:
     for task in dict.fromkeys(one.task for one in ratings.contests):
         console.print(_contest_table(ratings, task))
     nominal, ordinal = (
-        _interval(one, 1, 2) for one in (ratings.agreement.nominal, ratings.agreement.ordinal)
+        one.as_text(1, 2) for one in (ratings.agreement.nominal, ratings.agreement.ordinal)
     )
     n_twice = ratings.agreement.nominal.n
     console.print(
@@ -69,8 +67,8 @@ def _rater_row(one: Heard) -> list[str]:
     return [
         printable(one.filled.rater),
         f"{len(one.filled.answers)} of {n_shown}",
-        f"{checks}, {_interval(one.attention.rate)}" if one.attention.rate.n else checks,
-        _interval(one.first),
+        f"{checks}, {one.attention.rate.as_text(100, 0)}" if one.attention.rate.n else checks,
+        one.first.as_text(100, 0),
         seconds,
         f"{note}; left out" if one.is_left_out else note,
     ]
@@ -92,15 +90,6 @@ def _contest_row(one: Contested) -> list[str]:
         str(won.rate.n) if won.rate.n == one.n_pairs else f"{won.rate.n} of {one.n_pairs}",
         f"{won.wins}-{won.ties}-{won.losses}",
         str(one.n_undecided),
-        _interval(won.rate),
-        _interval(one.votes),
+        won.rate.as_text(100, 0),
+        one.votes.as_text(100, 0),
     ]
-
-
-def _interval(one: Estimate, scale: float = 100, digits: int = 0) -> str:
-    if math.isnan(one.value):
-        return "-"
-    value = f"{scale * one.value:.{digits}f}"
-    if math.isnan(one.low):
-        return value
-    return f"{value} [{scale * one.low:.{digits}f}, {scale * one.high:.{digits}f}]"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
@@ -13,7 +12,7 @@ from evals.endpoint import Message, Sampling
 from evals.errors import ImitateError, UserError
 from imitate.spot.speakers import Speaker
 
-__all__ = ["Answer", "Show", "State", "ask_all", "printable"]
+__all__ = ["Answer", "Show", "State", "ask_all"]
 
 REFRESH_S = 0.08
 
@@ -85,26 +84,3 @@ async def _listen(
     except ImitateError as error:
         answer.state = State.FAILED
         answer.note = error.message if isinstance(error, UserError) else str(error)
-
-
-def printable(text: str) -> str:
-    """Return text without what would act on a terminal: escapes, controls, turned directions.
-
-    Line ends and tabs stay; a lone surrogate, which no encoding takes, becomes U+FFFD.
-    """
-    lines = text.replace("\r\n", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
-    return "".join(_printable(character) for character in lines)
-
-
-def _printable(character: str) -> str:
-    if character in "\n\t":
-        return character
-    category = unicodedata.category(character)
-    if category == "Cs":
-        return "\ufffd"
-    is_turning = unicodedata.bidirectional(character) in _TURNING
-    return "" if category == "Cc" or is_turning else character
-
-
-_TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-"""Bidirectional controls: they can make text read as what it is not."""

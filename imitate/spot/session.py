@@ -16,9 +16,10 @@ from rich.console import Console
 
 from evals.endpoint import Message, Sampling
 from evals.errors import UserError
-from imitate.spot.answers import Answer, State, ask_all, printable
+from imitate.spot.answers import Answer, State, ask_all
 from imitate.spot.showing import watched
 from imitate.spot.speakers import Speaker
+from imitate.terminal import printable
 
 __all__ = ["Session", "choose", "typed_lines"]
 

@@ -17,7 +17,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from imitate.spot.answers import Answer, Show, State, printable
+from imitate.spot.answers import Answer, Show, State
+from imitate.terminal import printable
 
 __all__ = ["side_by_side", "watched"]
 

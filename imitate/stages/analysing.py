@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import random
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -31,6 +30,7 @@ from imitate.describe import (
     describe_termination,
     group_by_knowledge,
 )
+from imitate.jsonio import plain, read_json, write_json
 from imitate.plan import (
     TEACHER,
     Arm,
@@ -43,7 +43,7 @@ from imitate.plan import (
 )
 from imitate.plan.arms import recorded_outputs
 from imitate.stages.answering import answered_items
-from imitate.stages.workplace import Workplace, read_json, write_json
+from imitate.stages.workplace import Workplace
 
 __all__ = ["add_style", "write_analysis"]
 
@@ -252,7 +252,7 @@ class _Material:
                     "text": completion.text,
                     "outcome": "",
                     "extracted": "",
-                    "style": _finite(style.get(completion.item_id)),
+                    "style": plain(style.get(completion.item_id)),
                     "finish_reason": completion.finish_reason,
                 }
         for score in self.scores.get(arm, ()):
@@ -290,7 +290,7 @@ def _task_value(scores: Sequence[Score]) -> dict[str, Any]:
     values = np.array([score.value for score in scores])
     sample = cluster_sums(values, [score.cluster_id for score in scores])
     return {
-        "value": _finite(float(sample.values[0])) if sample.n_items else None,
+        "value": plain(float(sample.values[0])) if sample.n_items else None,
         "ci95": share_interval(sample) if sample.n_clusters >= MIN_CLUSTERS else None,
         "n_items": sample.n_items,
         "n_clusters": sample.n_clusters,
@@ -420,7 +420,3 @@ def _memorisation(place: Workplace) -> list[dict[str, Any]]:
 
 def _over(interval: Sequence[float] | None, n: int) -> list[float] | None:
     return [bound / n for bound in interval] if interval else None
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else value

@@ -28,8 +28,9 @@ from imitate.config import (
     RecordedOutputs,
     TaskConfig,
 )
+from imitate.jsonio import write_json
 from imitate.plan import N_STYLE_EXAMPLES, TEACHER, Cell, imitated_mix
-from imitate.stages.workplace import Workplace, write_json
+from imitate.stages.workplace import Workplace
 
 __all__ = [
     "answered_items",

@@ -21,8 +21,9 @@ from imitate.config import (
     OracleTeacher,
 )
 from imitate.hub import pin_source
+from imitate.jsonio import write_json
 from imitate.plan import Cell
-from imitate.stages.workplace import Workplace, write_json
+from imitate.stages.workplace import Workplace
 
 if TYPE_CHECKING:
     from imitate.data import SourceCard

@@ -21,10 +21,11 @@ from evals.records import (
     write_records,
 )
 from evals.style.masking import find_content, make_rules
+from imitate.jsonio import write_json
 from imitate.plan import TEACHER, Cell
 from imitate.stages.answering import answered_items
 from imitate.stages.training import response_pair, split_halves
-from imitate.stages.workplace import Workplace, write_json
+from imitate.stages.workplace import Workplace
 
 __all__ = ["chat_outputs", "write_memorisation", "write_style"]
 

@@ -18,6 +18,7 @@ from evals.preference.headtohead import rated_at_least
 from evals.records import Judgement, read_records, write_records
 from imitate.config import EndpointJudge, JudgementsJudge, ModelJudge, ReviewsJudge
 from imitate.hashing import cache_folder
+from imitate.jsonio import read_json, write_json
 from imitate.judging.anchoring import open_anchors
 from imitate.judging.asking import Asking, ask_judge, describe_judge, open_ledger
 from imitate.judging.reviews import read_judgements, read_reviews
@@ -25,7 +26,7 @@ from imitate.plan import TEACHER, Cell
 from imitate.plan.preferring import reviewed_arms
 from imitate.stages.answering import answered_items
 from imitate.stages.listening import chat_outputs
-from imitate.stages.workplace import Workplace, read_json, write_json
+from imitate.stages.workplace import Workplace
 
 __all__ = ["write_judgements", "write_preference"]
 

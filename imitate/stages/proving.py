@@ -15,11 +15,12 @@ from evals.harness import hf_model
 from evals.lm import endpoint_lm
 from evals.records import Example, Format, Outcome, Score, read_records
 from imitate.engine import Engine
+from imitate.jsonio import read_json, write_json
 from imitate.models import choose_dtype, resolve_model
 from imitate.plan import N_PROVED, Cell
 from imitate.stages.answering import answered_items, ask_by_lm_eval, few_shot_items
 from imitate.stages.training import response_pair
-from imitate.stages.workplace import Workplace, read_json, write_json
+from imitate.stages.workplace import Workplace
 
 __all__ = ["write_proof", "write_reference"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING
 from evals.endpoint import Endpoint
 from evals.errors import DataError, ModelError
 from evals.records import Example, read_records
+from imitate.jsonio import plain, read_json, write_json
 from imitate.models import resolve_model
 from imitate.plan import Cell
-from imitate.stages.workplace import Workplace, read_json, write_json
+from imitate.stages.workplace import Workplace
 
 if TYPE_CHECKING:
     from imitate.train import TrainProgress
@@ -59,14 +59,10 @@ def write_adapter(cell: Cell, place: Workplace) -> None:
             "steps": result.steps,
             "tokens": result.tokens,
             "train_loss": result.train_loss,
-            "held_out_loss": _or_none(result.held_out_loss),
-            "held_out_loss_before": _or_none(result.held_out_loss_before),
+            "held_out_loss": plain(result.held_out_loss),
+            "held_out_loss_before": plain(result.held_out_loss_before),
         },
     )
-
-
-def _or_none(loss: float) -> float | None:
-    return None if math.isnan(loss) else loss
 
 
 def _reporter(place: Workplace) -> Callable[[TrainProgress], None]:

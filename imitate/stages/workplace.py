@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from evals.endpoint import Endpoint, Progress
 from evals.records import Completion, Example, Item, Score, read_records, write_records
@@ -16,7 +15,7 @@ from imitate.store import FinishedCell
 if TYPE_CHECKING:
     from imitate.engine import Engine
 
-__all__ = ["Workplace", "read_json", "write_json"]
+__all__ = ["Workplace"]
 
 R = TypeVar("R", Completion, Example, Score)
 
@@ -64,15 +63,3 @@ class Workplace:
         """Return a callback that moves the cell's bar towards `total`."""
         self.report(0, total, "")
         return lambda n: self.report(n, total, "")
-
-
-def read_json(path: Path) -> Any:
-    """Return the value of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON with sorted keys: equal values, equal bytes."""
-    path.write_text(
-        json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
-    )

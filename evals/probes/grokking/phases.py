@@ -34,8 +34,8 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
 
+from evals.estimates import mean_over_seeds
 from evals.probes.grokking.measures import Measures
 
 __all__ = [
@@ -220,12 +220,8 @@ def _rise(before: Measures, after: Measures, epochs: int) -> float:
 
 def epoch_interval(epochs: Sequence[float]) -> EpochInterval:
     """Return the mean of one epoch over seeds, with its interval."""
-    n = len(epochs)
-    mean = float(np.mean(epochs)) if n else math.nan
-    if n < 2:
-        return EpochInterval(mean, math.nan, math.nan, n)
-    reach = float(t.ppf(0.975, n - 1)) * float(np.std(epochs, ddof=1)) / n**0.5
-    return EpochInterval(mean, mean - reach, mean + reach, n)
+    found = mean_over_seeds(epochs)
+    return EpochInterval(found.value, found.low, found.high, found.n)
 
 
 def _first_pair(holds: NDArray[np.bool_]) -> int | None:

@@ -18,12 +18,12 @@ from evals.probes.capacity.curve import Point, find_capacity, fit_capacities
 from evals.probes.capacity.descent import expected_peak, find_descent
 from evals.probes.capacity.stopping import Standing
 from imitate.config import CapacityJob
+from imitate.jsonio import plain
 from imitate.probing.capacity.measuring import measure_run
 from imitate.probing.capacity.plan import CapacityPlan, CapacityRun, Kind, share_programs
 from imitate.probing.capacity.references import Reference, ask_network, ask_oracle, find_oracle
 from imitate.probing.capacity.texts import TextData, read_text
 from imitate.probing.capacity.training import STAGE, run_key, train_part
-from imitate.probing.jsonable import plain
 from imitate.probing.members import find_members
 from imitate.progress import Bars
 from imitate.store import Store

@@ -21,9 +21,9 @@ from evals.probes.grokking.measures import (
     spectra,
 )
 from evals.probes.grokking.phases import Order, Outcome, Phases, check_order, find_phases
+from imitate.jsonio import plain
 from imitate.probing.grokking.plan import GrokkingRun
 from imitate.probing.grokking.training import diverged_at, saved_epochs, saved_weights
-from imitate.probing.jsonable import plain
 from imitate.store import Store, fingerprint, library_versions, source_hash
 
 __all__ = ["MEASURED", "measure_run"]

@@ -17,11 +17,11 @@ from evals.errors import RunError
 from evals.probes.grokking.fourier import FrequencyRule
 from evals.probes.grokking.phases import Outcome, epoch_interval
 from imitate.config import GrokkingJob
+from imitate.jsonio import plain
 from imitate.probing.grokking.measuring import measure_run
 from imitate.probing.grokking.plan import MAIN, GrokkingPlan, GrokkingRun, share_programs
 from imitate.probing.grokking.saturation import find_saturation
 from imitate.probing.grokking.training import STAGE, run_key, train_part
-from imitate.probing.jsonable import plain
 from imitate.probing.members import find_members
 from imitate.progress import Bars
 from imitate.store import Store

@@ -17,7 +17,7 @@ from evals.probes.traces.kinds import Arm, Condition, Generator
 from evals.probes.traces.measures import Judged, judge_answer
 from evals.probes.traces.problems import Problem
 from imitate.config import TracesJob
-from imitate.probing.jsonable import plain
+from imitate.jsonio import plain
 from imitate.probing.traces.answering import answer_test
 from imitate.probing.traces.comparing import compare_arms, score_arms
 from imitate.probing.traces.plan import TracesPlan, TracesRun
