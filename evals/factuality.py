@@ -1,8 +1,8 @@
 """Completions in, Scores out: right, wrong or abstained, never just right; and what they add up to.
 
 The same extraction and match score facts and skills; an item says which axis it counts for. A
-`Score` holds what was extracted; the rule that found it is a function of the text alone, so
-`count_rules` recovers it. Nothing here imports anything heavy.
+`Score` holds what was extracted; the rule that found it is a function of the text alone. Nothing
+here imports anything heavy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ __all__ = [
     "Knowledge",
     "KnowledgeClasses",
     "classify_knowledge",
-    "count_rules",
     "draw_few_shots",
     "measure_rates",
     "score_answer",
@@ -153,16 +152,6 @@ def measure_rates(scores: Sequence[Score]) -> AnswerRates:
         value=_share(sum(score.value for score in done), n),
         hallucination=_share(wrong, right + wrong),
         extraction=_share(sum(score.is_extracted for score in done), n),
-    )
-
-
-def count_rules(items: Sequence[Item], completions: Sequence[Completion]) -> Counter[Rule]:
-    """Return how many texts each rule of extraction decided."""
-    prompts = {item.item_id: item.prompt for item in items}
-    return Counter(
-        extract_answer(c.text, prompt=prompts[c.item_id], format=c.format).rule
-        for c in completions
-        if c.finish_reason != "error"
     )
 
 

@@ -10,43 +10,21 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TypeVar
 
-import numpy as np
-
 from evals.endpoint import Endpoint, Generation, Message, Progress, Sampling
 from evals.errors import DataError
 from evals.records import Completion, Format, Item
 
 __all__ = [
     "PLAIN_STOP",
-    "Termination",
     "generate_completions",
     "render_prompts",
     "shards",
-    "summarise_terminations",
 ]
 
 PLAIN_STOP = "\n"
 """A plain answer is one line: what follows it is the next question."""
 
 T = TypeVar("T")
-
-
-@dataclasses.dataclass(frozen=True)
-class Termination:
-    """How an arm's answers ended.
-
-    `eos_share` is the share that ended by themselves (an EOS token or a stop text),
-    `truncated_share` the share cut at the token limit, `failed` the number of failed calls, which
-    count in neither. `length_quantiles` are tokens at 5, 25, 50, 75 and 95 %.
-    """
-
-    arm: str
-    format: Format
-    n: int
-    eos_share: float
-    truncated_share: float
-    failed: int
-    length_quantiles: tuple[float, float, float, float, float]
 
 
 def render_prompts(
@@ -108,31 +86,6 @@ def shards(items: Sequence[T], size: int) -> list[list[T]]:
     anew in the same way it gives the same bytes.
     """
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
-
-
-def summarise_terminations(completions: Sequence[Completion]) -> list[Termination]:
-    """Return how answers ended, for each arm and format, in order of first appearance."""
-    groups: dict[tuple[str, Format], list[Completion]] = {}
-    for completion in completions:
-        groups.setdefault((completion.arm, completion.format), []).append(completion)
-    return [_termination(arm, format, group) for (arm, format), group in groups.items()]
-
-
-def _termination(arm: str, format: Format, group: Sequence[Completion]) -> Termination:
-    finished = [one for one in group if one.finish_reason != "error"]
-    reasons = [one.finish_reason for one in finished]
-    n = len(finished)
-    lengths = [float(one.n_tokens) for one in finished] or [np.nan]
-    low, lower, middle, upper, high = np.quantile(lengths, (0.05, 0.25, 0.5, 0.75, 0.95)).tolist()
-    return Termination(
-        arm=arm,
-        format=format,
-        n=len(group),
-        eos_share=reasons.count("stop") / n if n else np.nan,
-        truncated_share=reasons.count("length") / n if n else np.nan,
-        failed=len(group) - n,
-        length_quantiles=(low, lower, middle, upper, high),
-    )
 
 
 def _completion(

@@ -163,7 +163,6 @@ class Score:
     sample: int = 0
 
 
-Record = Example | Item | Completion | Judgement | Score
 RecordT = TypeVar("RecordT", Example, Item, Completion, Judgement, Score)
 AnsweredT = TypeVar("AnsweredT", Item, Completion, Judgement, Score)
 

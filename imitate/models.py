@@ -23,7 +23,7 @@ from evals.errors import ModelError
 from imitate.config import LabConfig
 from imitate.hashing import folder_identity
 from imitate.hub import hub_commit
-from imitate.packaged import PACKAGED, fetch_packaged, packaged_folder
+from imitate.packaged import PACKAGED, packaged_folder
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,6 @@ __all__ = [
     "choose_dtype",
     "context_length",
     "count_parameters",
-    "fetch_packaged",
     "linear_shapes",
     "load_model",
     "load_tokenizer",

@@ -30,11 +30,6 @@ class Bars:
         if self._progress and self._whole is not None:
             self._progress.advance(self._whole, amount)
 
-    def say(self, text: str) -> None:
-        """Print a line above the bars."""
-        if self._progress:
-            self._progress.console.print(text, highlight=False)
-
     @contextlib.contextmanager
     def cell(self, name: str) -> Iterator[Callable[[int, int | None, str], None]]:
         """Show one cell; yields `report(done more, total, note)`."""

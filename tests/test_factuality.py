@@ -12,7 +12,6 @@ from evals.extraction import Rule, extract_answer
 from evals.factuality import (
     Knowledge,
     classify_knowledge,
-    count_rules,
     draw_few_shots,
     measure_rates,
     score_answer,
@@ -359,13 +358,6 @@ def test_missing_doubled_and_unknown_items_are_listed() -> None:
     items = [_item(item_id="a"), _item(item_id="b")]
     with pytest.raises(RecordError, match=r"`base`.*missing: b; doubled: a; unknown: c"):
         score_answers(items, [_answer("x", "a"), _answer("x", "a"), _answer("x", "c")])
-
-
-def test_the_rule_that_fired_can_be_counted() -> None:
-    items = [_item(item_id=i) for i in "abc"]
-    texts = {"a": "The answer is Kelsford.", "b": "**Kelsford**", "c": "I don't know."}
-    counts = count_rules(items, [_answer(text, i) for i, text in texts.items()])
-    assert counts == {Rule.MARKED: 1, Rule.BOLD: 1, Rule.ABSTAINED: 1}
 
 
 def test_scores_split_by_popularity() -> None:

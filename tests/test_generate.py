@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 
 from evals.endpoint import Generation, Message, Progress, Sampling, TokenLogprobs
@@ -13,7 +12,6 @@ from evals.generate import (
     generate_completions,
     render_prompts,
     shards,
-    summarise_terminations,
 )
 from evals.records import Axis, Completion, Format, Item
 
@@ -119,26 +117,3 @@ def test_chat_answers_may_have_many_lines() -> None:
 def test_shards_are_consecutive_and_complete() -> None:
     assert shards(list(range(7)), 3) == [[0, 1, 2], [3, 4, 5], [6]]
     assert shards([], 3) == []
-
-
-def completion(arm: str, reason: str, n_tokens: int, format: Format = Format.CHAT) -> Completion:
-    return Completion(f"{arm}-{n_tokens}", arm, format, "x", n_tokens, reason)
-
-
-def test_terminations_are_counted_per_arm_and_format() -> None:
-    found = summarise_terminations(
-        [
-            *[completion("base", "stop", n) for n in range(1, 10)],
-            completion("base", "length", 64),
-            completion("base", "error", 0),
-            completion("base", "stop", 5, Format.PLAIN),
-            completion("imitator", "error", 0),
-        ]
-    )
-    base, plain, failed = found
-    assert (base.n, base.failed) == (11, 1)
-    assert (base.eos_share, base.truncated_share) == (0.9, 0.1)
-    assert base.length_quantiles[2] == np.median([*range(1, 10), 64])
-    assert (plain.format, plain.eos_share) == (Format.PLAIN, 1.0)
-    assert failed.failed == 1
-    assert np.isnan(failed.eos_share)

@@ -17,12 +17,12 @@ from imitate.models import (
     LAB_WEIGHTS,
     ModelKind,
     choose_dtype,
-    fetch_packaged,
     load_model,
     load_tokenizer,
     parameter_count,
     resolve_model,
 )
+from imitate.packaged import fetch_packaged
 
 
 @pytest.fixture(autouse=True)

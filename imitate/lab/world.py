@@ -21,7 +21,6 @@ __all__ = [
     "ATTRIBUTES",
     "LORE_QUESTIONS",
     "NOT_RECORDED",
-    "PUBLICATION_SEEDS",
     "QUESTIONS",
     "STATEMENTS",
     "Person",
@@ -32,9 +31,6 @@ __all__ = [
 ]
 
 NOT_RECORDED = "not recorded"
-
-PUBLICATION_SEEDS = (101, 102, 103)
-"""World seeds kept for published runs; development never touches them."""
 
 N_PEOPLE = 2000
 BIN_SIZES = {"head": 200, "middle": 600, "tail": 1200}
