@@ -1,4 +1,4 @@
-"""An endpoint and items -> Completions: prompts in both formats, planned shards, terminations.
+"""An endpoint and items -> Completions: prompts in both formats, planned shards.
 
 In: items and a model's name. Out: one `Completion` for each item, in the items' order. Few-shot
 examples come from development items only, which are never scored.
