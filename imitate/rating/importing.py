@@ -29,7 +29,7 @@ from evals.judges.raters import (
 )
 from evals.judges.verdicts import Winner
 from evals.records import Judgement, write_records
-from imitate.jsonio import write_json
+from imitate.jsonio import plain, write_json
 from imitate.provenance import describe_source
 from imitate.rating.drawing import RunTexts, read_run_texts
 from imitate.rating.filled import Filled, read_filled
@@ -247,7 +247,7 @@ def _write(
     out.mkdir(parents=True, exist_ok=True)
     ratings.path.unlink(missing_ok=True)
     write_records(out / "judgements.parquet", judgements, Judgement)
-    write_json(ratings.path, told, is_for_people=True)
+    write_json(ratings.path, plain(told), is_for_people=True)
 
 
 def _told_rater(one: Heard) -> dict[str, Any]:
