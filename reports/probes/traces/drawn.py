@@ -16,6 +16,8 @@ __all__ = ["Dose", "Share", "draw_doses", "draw_shares"]
 
 PLAN, TRACE = "plan is right", "trace is a valid search"
 WIDTH, ROW, DOSES = 250, 30, (290, 190)
+LETTER = 7
+"""Width of a letter of an arm's name, at most on average; all in pixels."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def draw_shares(shares: Sequence[Share]) -> str:
     ]
     scale = alt.Scale(domain=[0, 100], nice=False)
     x = alt.X("x:Q", title="Percent of problems", scale=scale, axis=alt.Axis(tickCount=5))
-    wide = alt.Axis(ticks=False, domain=False, labelLimit=190)
+    longest = LETTER * max(len(one.arm) for one in shares)
+    wide = alt.Axis(ticks=False, domain=False, labelLimit=longest, minExtent=longest)
     y = alt.Y("arm:N", title=None, sort=[one.arm for one in shares], axis=wide)
     inks = alt.Scale(domain=[PLAN, TRACE], range=[light("blue"), light("vermillion")])
     legend = alt.Legend(orient="top", symbolType="circle")
