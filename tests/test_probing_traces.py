@@ -102,7 +102,7 @@ def test_answers_are_counted_once_each(finished: Path) -> None:
             else:
                 assert sum(judged.values()) == 12
                 assert right == judged["right, search"] + judged["right, none"]
-                assert set(test["plans"]) == {"own", "taught", "other", "none"}
+                assert set(test["plans"]) == {"own", "taught", "true", "other", "none"}
 
 
 def test_report_has_every_part_and_the_weights_are_transformers_own(finished: Path) -> None:
@@ -244,6 +244,7 @@ def test_an_answer_begins_with_the_trace_that_it_is_given(config: Path) -> None:
     assert given("correct", Condition.OWN) == ["reasoning"] * 12
     assert given("correct", Condition.NONE) == ["solution"] * 12
     assert given("correct", Condition.TAUGHT) == [f"reasoning {one} solution" for one in traces]
+    assert given("filler", Condition.TRUE) == given("correct", Condition.TAUGHT)
     others = given("correct", Condition.OTHER)
     assert sorted(others) == sorted(f"reasoning {one} solution" for one in traces)
     assert others == given("filler", Condition.OTHER)

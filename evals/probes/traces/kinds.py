@@ -78,6 +78,8 @@ class Condition(StrEnum):
     """The network's own: it is given the problem alone."""
     TAUGHT = "taught"
     """One of the kind that it was trained on, given."""
+    TRUE = "true"
+    """A*'s trace of this maze, given."""
     OTHER = "other"
     """A*'s trace of another maze, given."""
     NONE = "none"

@@ -55,10 +55,14 @@ def openings_of(
         return [reasoning if run.has_trace else solution] * len(problems)
     if condition is Condition.NONE:
         return [solution] * len(problems)
-    treatment = run.treatment if condition is Condition.TAUGHT else Treatment(Arm.SWAPPED)
+    treatments = {
+        Condition.TAUGHT: run.treatment,
+        Condition.TRUE: Treatment(Arm.CORRECT),
+        Condition.OTHER: Treatment(Arm.SWAPPED),
+    }
     return [
         solution if trace is None else np.concatenate([reasoning, trace, solution])
-        for trace in make_traces(treatment, problems, vocabulary, run.seed)
+        for trace in make_traces(treatments[condition], problems, vocabulary, run.seed)
     ]
 
 

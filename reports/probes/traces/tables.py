@@ -104,7 +104,10 @@ def given_table(results: Entry, test: str) -> Table:
         (
             Cell(arm),
             _share(own["plan"]),
-            *(_share(own["given"][condition]) for condition in ("taught", "other", "none")),
+            *(
+                _share(own["given"][condition]) if condition in own["given"] else Cell("–")
+                for condition in ("taught", "true", "other", "none")
+            ),
         )
         for arm, kinds in results["scores"].items()
         for own in [kinds[test]]
@@ -116,13 +119,14 @@ def given_table(results: Entry, test: str) -> Table:
             "Trained on",
             "The network's own trace",
             "Given: one as trained on",
+            "Given: A*'s of the maze",
             "Given: A*'s of another maze",
             "Given: none",
         ),
         rows,
         note="The same networks and problems; the plan is the network's own in all columns. Who "
-        "reads the plan off the trace loses it with another maze's. A trace as trained on is, for "
-        "the correct arm, the maze's own search: its plan stands in it.",
+        "reads the plan off the trace loses it with another maze's, and finds it in the maze's "
+        "own, where it stands.",
         is_folded=test != results["data"]["generator"],
     )
 
