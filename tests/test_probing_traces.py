@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -23,9 +24,10 @@ from imitate.config import TracesJob
 from imitate.configfile import load_probe
 from imitate.probing import plan_probe, run_probe
 from imitate.probing.traces.answering import answer_test, openings_of
-from imitate.probing.traces.comparing import compare_arms, score_arms
+from imitate.probing.traces.comparing import compare_arms, mean_losses, score_arms
 from imitate.probing.traces.plan import TracesRun, plan_traces
 from imitate.probing.traces.problems import Lines, draw_all, lines_of
+from imitate.probing.traces.scoring import score_test
 from imitate.probing.traces.training import as_batch, batch_lines, new_network, train_run
 from imitate.progress import Bars
 from imitate.store import Store
@@ -118,6 +120,18 @@ def test_report_has_every_part_and_the_weights_are_transformers_own(finished: Pa
     weights = next((finished / ".store" / "cells" / "traces-train").glob("*/model.safetensors"))
     network = LlamaForCausalLM.from_pretrained(weights.parent)
     assert network.num_parameters() == results(finished)["n_parameters"]
+
+
+def test_losses_tell_what_an_arm_has_learned_of_traces_and_plans(finished: Path) -> None:
+    found = results(finished)
+    assert sorted(found["losses"]) == sorted(ARMS)
+    for arm, own in found["losses"].items():
+        assert own["plan"]["n"] == 12
+        assert own["plan"]["low"] < own["plan"]["value"] < own["plan"]["high"]
+        assert own["plan"]["value"] == pytest.approx(np.mean(own["plan"]["by_seed"]))
+        assert (own["trace"]["n"] == 0) == arm.startswith("solution_only")
+    page = (finished / "small" / "report.md").read_text(encoding="utf-8")
+    assert "Loss on new mazes, nats a token" in page
 
 
 def test_traces_in_training_are_what_the_arm_says(finished: Path) -> None:
@@ -278,6 +292,55 @@ def test_a_given_trace_that_fills_the_context_is_followed_by_nothing(
     )
     longer = [len(own) > len(given) for own, given in zip(answers, openings, strict=True)]
     assert longer == fits
+
+
+# --- losses ---------------------------------------------------------------------------------------
+
+
+def test_losses_are_those_of_the_network_on_lines_of_its_arm(config: Path, tmp_path: Path) -> None:
+    job = job_of(config, "arms=[{kind: swapped}, {kind: solution_only}]", "seeds=[0]")
+    problems, store = draw_all(job), Store(tmp_path / "store")
+    asked = problems.tests[Generator.SEARCHFORMER].problems
+    as_trained = dataclasses.replace(problems, train=asked)
+    for one in plan_traces(job).runs:
+        trained = train_run(job, one, problems, store, lambda *told: None)
+        network = LlamaForCausalLM.from_pretrained(trained.folder, dtype=torch.float32)
+        losses = score_test(job, one, trained, asked, store, lambda *told: None)
+        for place, line in enumerate(lines_of(job, one, as_trained).lines):
+            ids = torch.from_numpy(line.astype(np.int64))
+            with torch.no_grad():
+                nats = -network(ids[None]).logits[0, :-1].log_softmax(-1)
+            told = nats.gather(1, ids[1:, None])[:, 0].numpy()
+            words = problems.vocabulary.text(line).split()
+            solution = words.index("solution")
+            assert losses.plan[place] == pytest.approx(told[solution:].mean(), rel=1e-4)
+            if one.has_trace:
+                reasoning = words.index("reasoning")
+                assert losses.trace[place] == pytest.approx(
+                    told[reasoning:solution].mean(), rel=1e-4
+                )
+            else:
+                assert np.isnan(losses.trace[place])
+
+
+def test_a_line_that_does_not_fit_has_no_loss_and_leaves_the_mean(
+    config: Path, tmp_path: Path
+) -> None:
+    job = job_of(config, "arms=[{kind: swapped}]", "seeds=[0]")
+    problems, store = draw_all(job), Store(tmp_path / "store")
+    (run,) = plan_traces(job).runs
+    trained = train_run(job, run, problems, store, lambda *told: None)
+    asked = problems.tests[Generator.SEARCHFORMER].problems
+    lines = lines_of(job, run, dataclasses.replace(problems, train=asked)).lines
+    longest = max(map(len, lines))
+    fits = [len(line) < longest for line in lines]
+    narrow = job_of(config, f"network.context={longest - 1}")
+    losses = score_test(narrow, run, trained, asked, store, lambda *told: None)
+    assert [not np.isnan(loss) for loss in losses.plan] == fits
+    mazes = [problem.layout.hex() for problem in asked]
+    found = mean_losses(plan_traces(job), {run: losses}, mazes)["swapped"]["plan"]
+    assert found["n"] == sum(fits)
+    assert found["value"] == pytest.approx(np.nanmean(losses.plan))
 
 
 # --- training -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Answers of all networks -> shares by arm, and arms against one another on the same problems.
+"""Answers and losses of all networks -> means by arm, and arms against one another.
 
 An arm's value of a problem is the mean over its seeds. Problems in the same maze are one cluster,
 and the spread of the seeds is added to the error of a difference.
@@ -18,6 +18,7 @@ from evals.estimates import Estimate, mean_over_seeds, share_estimate
 from evals.probes.traces.kinds import Arm, Condition, Generator
 from evals.probes.traces.measures import Judged
 from evals.stats import (
+    Contrast,
     average_over_seeds,
     cluster_sums,
     contrast,
@@ -27,8 +28,9 @@ from evals.stats import (
 )
 from imitate.config import TracesJob
 from imitate.probing.traces.plan import TracesPlan, TracesRun
+from imitate.probing.traces.scoring import Losses
 
-__all__ = ["compare_arms", "score_arms"]
+__all__ = ["compare_arms", "mean_losses", "score_arms"]
 
 RESAMPLES = 4000
 SEED = 0
@@ -122,6 +124,48 @@ def compare_arms(
     ]
 
 
+def mean_losses(
+    plan: TracesPlan, losses: Mapping[TracesRun, Losses], mazes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return, by arm, the mean loss on traces and on plans of one test, with its interval.
+
+    Lines that do not fit the context, with any seed, are left out.
+
+    Args:
+        plan: The networks.
+        losses: Theirs.
+        mazes: The maze of every problem.
+    """
+    parts: dict[str, Callable[[Losses], Sequence[float]]] = {
+        "trace": lambda one: one.trace,
+        "plan": lambda one: one.plan,
+    }
+    return {
+        arm: {
+            name: _mean_loss(np.array([part(losses[run]) for run in runs]), mazes)
+            for name, part in parts.items()
+        }
+        for arm, runs in _by_arm(plan).items()
+    }
+
+
+def _mean_loss(values: NDArray[np.float64], mazes: Sequence[str]) -> dict[str, Any]:
+    """Return the mean of (seeds, problems) losses."""
+    kept = ~np.isnan(values).any(axis=0)
+    if not kept.any():
+        return {"value": None, "low": None, "high": None, "n": 0, "by_seed": []}
+    told = values[:, kept]
+    found = _contrast(told[None], [1], np.asarray(mazes)[kept].tolist())
+    low, high = found.interval()
+    return {
+        "value": found.value,
+        "low": low,
+        "high": high,
+        "n": told.shape[1],
+        "by_seed": told.mean(axis=1).tolist(),
+    }
+
+
 def _difference(
     job: TracesJob,
     arm: str,
@@ -146,12 +190,7 @@ def _difference(
     if not is_solved or told["n_mazes"] < LEAST_MAZES:
         empty = dict.fromkeys(("difference", "low", "high", "p", "p_equivalent"))
         return told | empty
-    values = np.stack([one.mean(axis=0), other.mean(axis=0)])
-    sample = cluster_sums(values, mazes)
-    draws = joint_bootstrap(sample, resamples=RESAMPLES, seed=SEED)
-    found = contrast(sample, draws, [1, -1])
-    if len(one) > 1:
-        found = average_over_seeds(found, (one.mean(axis=1) - other.mean(axis=1)).tolist())
+    found = _contrast(np.stack([one, other]), [1, -1], mazes)
     low, high = found.interval()
     return told | {
         "difference": found.value,
@@ -160,6 +199,18 @@ def _difference(
         "p": found.two_sided_p(),
         "p_equivalent": guarded_equivalence_p(found, job.test.margin),
     }
+
+
+def _contrast(
+    values: NDArray[np.float64], weights: Sequence[float], mazes: Sequence[str]
+) -> Contrast:
+    """Return a weighted sum of arms' values (arms, seeds, problems), with the error of seeds."""
+    sample = cluster_sums(values.mean(axis=1), mazes)
+    draws = joint_bootstrap(sample, resamples=RESAMPLES, seed=SEED)
+    found = contrast(sample, draws, weights)
+    if values.shape[1] == 1:
+        return found
+    return average_over_seeds(found, (np.array(weights) @ values.mean(axis=2)).tolist())
 
 
 def _plans(answers: Sequence[Sequence[Judged]]) -> NDArray[np.float64]:

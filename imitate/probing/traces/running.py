@@ -19,9 +19,10 @@ from evals.probes.traces.problems import Problem
 from imitate.config import TracesJob
 from imitate.jsonio import plain
 from imitate.probing.traces.answering import answer_test
-from imitate.probing.traces.comparing import compare_arms, score_arms
+from imitate.probing.traces.comparing import compare_arms, mean_losses, score_arms
 from imitate.probing.traces.plan import TracesPlan, TracesRun
 from imitate.probing.traces.problems import ProblemSet, draw_all, lines_of
+from imitate.probing.traces.scoring import Losses, score_test
 from imitate.probing.traces.telling import tell_examples, tell_test
 from imitate.probing.traces.training import told_of, train_run
 from imitate.progress import Bars
@@ -71,6 +72,7 @@ def run_traces(job: TracesJob, plan: TracesPlan, store: Store, bars: Bars) -> di
                     has_trace=run.has_trace and condition is Condition.OWN,
                 )
             bars.advance(1)
+    losses = _losses(job, plan, trained, problems, store, bars)
     scores = score_arms(job, plan, judged, mazes)
     contrasts = compare_arms(job, plan, judged, mazes)
     found: dict[str, Any] = plain(
@@ -85,10 +87,31 @@ def run_traces(job: TracesJob, plan: TracesPlan, store: Store, bars: Bars) -> di
             "arms": [_arm(job, run, problems) for run in plan.runs if run.seed == job.seeds[0]],
             "scores": scores,
             "contrasts": contrasts,
+            "losses": losses and mean_losses(plan, losses, mazes[job.maze.generator]),
             "runs": [_run(run, trained[run], problems, judged) for run in plan.runs],
             "examples": tell_examples(job, plan, problems, judged),
         }
     )
+    return found
+
+
+def _losses(
+    job: TracesJob,
+    plan: TracesPlan,
+    trained: Mapping[TracesRun, FinishedCell],
+    problems: ProblemSet,
+    store: Store,
+    bars: Bars,
+) -> dict[TracesRun, Losses]:
+    """Return every network's losses in mazes like those trained on; none if not tested there."""
+    kind = job.maze.generator
+    if kind not in problems.tests:
+        return {}
+    found = {}
+    for run in plan.runs:
+        with bars.cell(f"{run.name}: {kind}, loss") as report:
+            asked = problems.tests[kind].problems
+            found[run] = score_test(job, run, trained[run], asked, store, report)
     return found
 
 

@@ -17,6 +17,7 @@ from reports.probes.traces.tables import (
     fault_table,
     given_table,
     length_table,
+    loss_table,
     paper_table,
     plan_trace_table,
     score_table,
@@ -92,6 +93,7 @@ def traces_page(results: Entry) -> ProbePage:
             "Does the plan need its trace?",
             tables=(
                 *(given_table(results, test) for test in tests),
+                *([loss_table(results)] if results.get("losses") else ()),
                 *(plan_trace_table(results, test) for test in tests),
                 *(fault_table(results, which) for which in ("plan", "published", "strict")),
             ),

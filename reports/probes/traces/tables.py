@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from reports.numbers import (
     percent,
     points,
     points_interval,
+    ratio_interval,
     share_interval,
 )
 from reports.page import Cell, Table
@@ -24,6 +26,7 @@ __all__ = [
     "fault_table",
     "given_table",
     "length_table",
+    "loss_table",
     "paper_table",
     "plan_trace_table",
     "score_table",
@@ -128,6 +131,29 @@ def given_table(results: Entry, test: str) -> Table:
         "reads the plan off the trace loses it with another maze's, and finds it in the maze's "
         "own, where it stands.",
         is_folded=test != results["data"]["generator"],
+    )
+
+
+def loss_table(results: Entry) -> Table:
+    """Return the loss on traces and on plans of new mazes like those trained on, by arm."""
+    rows = tuple(
+        (
+            Cell(arm),
+            _nats(own["trace"]),
+            _nats(own["plan"]),
+            Cell(", ".join(number(one, 3) for one in own["plan"]["by_seed"])),
+            Cell(count(own["plan"]["n"])),
+        )
+        for arm, own in results["losses"].items()
+    )
+    return Table(
+        "Loss on new mazes, nats a token",
+        ("Trained on", "Trace", "Plan", "Plan, by seed", "Problems"),
+        rows,
+        note=f"Mazes of {results['data']['generator']}. Lines are such as the arm was trained on, "
+        "given whole: means over problems of means over tokens. One of all tokens at random is "
+        f"{number(math.log(results['n_vocabulary']), 2)}. An arm that has not learned plans at "
+        "this budget is seen here.",
     )
 
 
@@ -352,6 +378,13 @@ def _share(estimate: Entry) -> Cell:
     if not estimate["n"]:
         return Cell("–")
     return Cell(percent(estimate["value"]), share_interval((estimate["low"], estimate["high"])))
+
+
+def _nats(estimate: Entry) -> Cell:
+    if not estimate["n"]:
+        return Cell("–")
+    bounds = (estimate["low"], estimate["high"])
+    return Cell(number(estimate["value"], 3), ratio_interval(bounds, 3))
 
 
 def _difference(one: Entry) -> Cell:
