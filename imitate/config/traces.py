@@ -81,9 +81,9 @@ class NetworkShape(Section):
 class TracesTrainConfig(Section):
     """How: one arm like another, on the same problems in the same order."""
 
-    learning_rate: Positive = 3e-3
+    learning_rate: Positive = 1e-3
     """Of hidden matrices, after the warm-up; it falls on a line to a twentieth."""
-    embedding_learning_rate: Positive = 3e-3
+    embedding_learning_rate: Positive = 1e-3
     """Of embeddings and norms."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """Of hidden matrices."""
