@@ -150,7 +150,7 @@ def mean_losses(
 
 
 def _mean_loss(values: NDArray[np.float64], mazes: Sequence[str]) -> dict[str, Any]:
-    """Return the mean of (seeds, problems) losses."""
+    """Return the mean of (seeds, problems) losses; none is below 0."""
     kept = ~np.isnan(values).any(axis=0)
     if not kept.any():
         return {"value": None, "low": None, "high": None, "n": 0, "by_seed": []}
@@ -159,7 +159,7 @@ def _mean_loss(values: NDArray[np.float64], mazes: Sequence[str]) -> dict[str, A
     low, high = found.interval()
     return {
         "value": found.value,
-        "low": low,
+        "low": max(0.0, low),
         "high": high,
         "n": told.shape[1],
         "by_seed": told.mean(axis=1).tolist(),
