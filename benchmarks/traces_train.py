@@ -25,7 +25,7 @@ from _machine import describe_circumstances
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
 
-from evals.probes.traces.kinds import Arm, Treatment
+from evals.probes.traces.kinds import Arm, Generator, Treatment
 from evals.probes.traces.tokens import Vocabulary
 from imitate.config import TracesJob
 from imitate.descent import descend, make_optimisers, set_rates
@@ -93,7 +93,12 @@ def main() -> None:
         {
             "probe": "traces",
             "name": "benchmark",
-            "maze": {"rows": options.side, "columns": options.side, "n_train": options.lines},
+            "maze": {
+                "rows": options.side,
+                "columns": options.side,
+                "generator": Generator.SEARCHFORMER,
+                "n_train": options.lines,
+            },
             "arms": [{"kind": Arm.CORRECT}],
             "network": {"layers": options.layers, "width": options.width, "context": 2048},
             "train": {"batch_tokens": options.batch_tokens},
@@ -141,12 +146,12 @@ def _difference(job: TracesJob, vocabulary: Vocabulary, lines: Lines, scratch: P
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--side", type=int, default=6, help="rows and columns")
+    parser.add_argument("--side", type=int, default=5, help="rows and columns")
     parser.add_argument("--lines", type=int, default=4000)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--batch-tokens", type=int, default=2048)
-    parser.add_argument("--steps", type=int, default=40, help="of a round, of either")
+    parser.add_argument("--batch-tokens", type=int, default=1024)
+    parser.add_argument("--steps", type=int, default=200, help="of a round, of either")
     parser.add_argument("--rounds", type=int, default=3)
     return parser.parse_args()
 

@@ -29,8 +29,9 @@ from imitate.config import CapacityJob
 from imitate.hardware import detect_hardware
 from imitate.probing.capacity.plan import CapacityRun, Kind
 from imitate.probing.capacity.texts import TextData, digest_of, sequences_of
+from imitate.probing.keys import made_by
 from imitate.probing.tensors import read_state, write_tensors
-from imitate.store import Store, file_hash, fingerprint, library_versions, source_hash
+from imitate.store import Store, file_hash, fingerprint
 
 __all__ = [
     "STAGE",
@@ -64,7 +65,6 @@ Report = Callable[[int, int | None, str], None]
 
 def run_key(job: CapacityJob, run: CapacityRun, text: TextData | None) -> str:
     """Return the fingerprint of all that decides a network's weights."""
-    hardware = detect_hardware()
     return fingerprint(
         {
             "run": dataclasses.asdict(run),
@@ -73,10 +73,8 @@ def run_key(job: CapacityJob, run: CapacityRun, text: TextData | None) -> str:
             if run.kind is Kind.UNIFORM or text is None
             else digest_of(sequences_of(run, job, text), text.test),
             "train": job.train.model_dump(mode="json", exclude={"learning_rate", "side_by_side"}),
-            "source": source_hash(_MODULES),
-            "libraries": library_versions(("torch", "numpy")),
-            "compute": [hardware.device, hardware.threads if hardware.device == "cpu" else None],
         }
+        | made_by(_MODULES, ("torch", "numpy"))
     )
 
 

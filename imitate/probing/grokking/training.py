@@ -33,8 +33,9 @@ from evals.probes.grokking.training import (
 from imitate.config import GrokkingJob
 from imitate.hardware import detect_hardware
 from imitate.probing.grokking.plan import GrokkingRun
+from imitate.probing.keys import made_by
 from imitate.probing.tensors import read_state, write_tensors
-from imitate.store import Store, fingerprint, library_versions, source_hash
+from imitate.store import Store, fingerprint
 
 __all__ = [
     "STAGE",
@@ -63,7 +64,6 @@ Report = Callable[[int, int | None, str], None]
 
 def run_key(job: GrokkingJob, run: GrokkingRun) -> str:
     """Return the fingerprint of all that decides a network's snapshots."""
-    hardware = detect_hardware()
     return fingerprint(
         {
             "run": dataclasses.asdict(run),
@@ -71,10 +71,8 @@ def run_key(job: GrokkingJob, run: GrokkingRun) -> str:
             "train": job.train.model_dump(
                 mode="json", exclude={"epochs", "checkpoint_every", "side_by_side"}
             ),
-            "source": source_hash(_MODULES),
-            "libraries": library_versions(("torch", "numpy")),
-            "compute": [hardware.device, hardware.threads if hardware.device == "cpu" else None],
         }
+        | made_by(_MODULES, ("torch", "numpy"))
     )
 
 

@@ -25,10 +25,11 @@ from imitate.config import TracesJob
 from imitate.decoding import decode
 from imitate.hardware import detect_hardware
 from imitate.network import Network
+from imitate.probing.keys import made_by
 from imitate.probing.traces.plan import TracesRun
-from imitate.store import FinishedCell, Store, fingerprint, library_versions, source_hash
+from imitate.store import FinishedCell, Store, fingerprint
 
-__all__ = ["answer_test", "openings_of"]
+__all__ = ["answer_test", "load_network", "openings_of"]
 
 STAGE = "traces-answer"
 ANSWERS = "answers.json"
@@ -66,6 +67,12 @@ def openings_of(
     ]
 
 
+def load_network(folder: Path) -> Network:
+    """Return a trained network, in float32, where this machine computes."""
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return Network(model.to(detect_hardware().device).eval())  # type: ignore[arg-type]
+
+
 def answer_test(
     job: TracesJob,
     run: TracesRun,
@@ -77,7 +84,6 @@ def answer_test(
     report: Report,
 ) -> list[list[str]]:
     """Return the words of every answer, what it was given included, from after the problem on."""
-    hardware = detect_hardware()
     vocabulary = Vocabulary(job.maze.rows, job.maze.columns)
     openings = openings_of(run, condition, problems, vocabulary)
     key = fingerprint(
@@ -86,10 +92,8 @@ def answer_test(
             "openings": hashlib.sha256(b"".join(one.tobytes() for one in openings)).hexdigest(),
             "context": job.network.context,
             "problems": hashlib.sha256(b"".join(one.identity for one in problems)).hexdigest(),
-            "source": source_hash(_MODULES),
-            "libraries": library_versions(("torch", "transformers", "numpy", "numba")),
-            "compute": [hardware.device, hardware.threads if hardware.device == "cpu" else None],
         }
+        | made_by(_MODULES, ("torch", "transformers", "numpy", "numba"))
     )
 
     def write(folder: Path, work: Path) -> None:
@@ -116,11 +120,9 @@ def _decode(
     """Return what follows each prompt; nothing where another maze's trace fills the context."""
     fitting = [place for place, prompt in enumerate(prompts) if len(prompt) < context]
     found = [np.empty(0, np.uint16) for _ in prompts]
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    network = Network(model.to(detect_hardware().device).eval())  # type: ignore[arg-type]
     with torch.inference_mode():
         answers = decode(
-            network,
+            load_network(folder),
             [prompts[place].tolist() for place in fitting],
             [""] * len(fitting),
             Sampling(max_tokens=context, temperature=0.0),

@@ -17,19 +17,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import LlamaForCausalLM
 
 from evals.probes.traces.kinds import Condition
 from evals.probes.traces.problems import Problem
 from evals.probes.traces.tokens import Tokens, Vocabulary
 from imitate.config import TracesJob
-from imitate.hardware import detect_hardware
 from imitate.jsonio import plain
-from imitate.network import Network
-from imitate.probing.traces.answering import Report, openings_of
+from imitate.probing.keys import made_by
+from imitate.probing.traces.answering import Report, load_network, openings_of
 from imitate.probing.traces.plan import TracesRun
 from imitate.scoring import score
-from imitate.store import FinishedCell, Store, fingerprint, library_versions, source_hash
+from imitate.store import FinishedCell, Store, fingerprint
 from imitate.tokens import EncodedPair
 
 __all__ = ["Losses", "score_test"]
@@ -43,6 +41,7 @@ _MODULES = (
     "imitate.decoding",
     "imitate.kvcache",
     "imitate.network",
+    "imitate.probing.traces.answering",
     "imitate.probing.traces.scoring",
     "imitate.scoring",
 )
@@ -81,7 +80,6 @@ def score_test(
     report: Report,
 ) -> Losses:
     """Return the losses on the lines that a network's arm makes of the problems."""
-    hardware = detect_hardware()
     lines = _lines(run, problems, Vocabulary(job.maze.rows, job.maze.columns))
     parts = [part.tobytes() for one in lines for part in (one.given, one.trace, one.plan)]
     key = fingerprint(
@@ -89,10 +87,8 @@ def score_test(
             "trained": trained.digest,
             "lines": hashlib.sha256(b" ".join(parts)).hexdigest(),
             "context": job.network.context,
-            "source": source_hash(_MODULES),
-            "libraries": library_versions(("torch", "transformers", "numpy", "numba")),
-            "compute": [hardware.device, hardware.threads if hardware.device == "cpu" else None],
         }
+        | made_by(_MODULES, ("torch", "transformers", "numpy", "numba"))
     )
 
     def write(folder: Path, work: Path) -> None:
@@ -124,8 +120,6 @@ def _lines(run: TracesRun, problems: Sequence[Problem], vocabulary: Vocabulary) 
 
 
 def _score(folder: Path, lines: Sequence[_Line], context: int, report: Report) -> Losses:
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    network = Network(model.to(detect_hardware().device).eval())  # type: ignore[arg-type]
     pairs = {
         place: EncodedPair(
             context=tuple(one.given.tolist()),
@@ -137,7 +131,7 @@ def _score(folder: Path, lines: Sequence[_Line], context: int, report: Report) -
     }
     with torch.inference_mode():
         scored = score(
-            network,
+            load_network(folder),
             list(pairs.values()),
             batch_tokens=BATCH_TOKENS,
             progress=lambda n: report(n, len(pairs), ""),

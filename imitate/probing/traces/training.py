@@ -36,9 +36,10 @@ from imitate.descent import (
     set_rates,
 )
 from imitate.hardware import detect_hardware
+from imitate.probing.keys import made_by
 from imitate.probing.traces.plan import TracesRun, hidden_width
 from imitate.probing.traces.problems import Lines, ProblemSet, lines_of
-from imitate.store import FinishedCell, Store, fingerprint, library_versions, source_hash
+from imitate.store import FinishedCell, Store, fingerprint
 
 __all__ = ["as_batch", "batch_lines", "new_network", "run_key", "told_of", "train_run"]
 
@@ -68,7 +69,6 @@ Report = Callable[[int, int | None, str], None]
 
 def run_key(job: TracesJob, run: TracesRun) -> str:
     """Return the fingerprint of all that decides a network's weights."""
-    hardware = detect_hardware()
     return fingerprint(
         {
             "run": dataclasses.asdict(run),
@@ -77,10 +77,8 @@ def run_key(job: TracesJob, run: TracesRun) -> str:
             "train": job.train.model_dump(
                 mode="json", exclude={"matched_tokens", "checkpoint_every"}
             ),
-            "source": source_hash(_MODULES),
-            "libraries": library_versions(("torch", "transformers", "numpy", "numba")),
-            "compute": [hardware.device, hardware.threads if hardware.device == "cpu" else None],
         }
+        | made_by(_MODULES, ("torch", "transformers", "numpy", "numba"))
     )
 
 
