@@ -43,7 +43,15 @@ from evals.answers import is_abstention, normalise_answer
 from evals.records import Format
 from evals.sentences import Question, complement, is_phrase, wants_number, without_tail
 
-__all__ = ["Extraction", "Response", "Rule", "Sentence", "extract_answer", "split_response"]
+__all__ = [
+    "Extraction",
+    "Response",
+    "Rule",
+    "Sentence",
+    "extract_answer",
+    "join_sentences",
+    "split_response",
+]
 
 PHRASE_WORDS = 8
 SHORT_WORDS = 5
@@ -95,17 +103,20 @@ class Sentence:
 class Response:
     """A response by sentences, which together are the text but for the space at its end.
 
-    `is_extracted` says whether an answer was found; where none was, the first sentence that is no
-    pleasantry and leads on to nothing counts as stating it.
+    `is_extracted` says whether an answer was found, `answer` which, "" if the response abstains;
+    where none was found, the first sentence that is no pleasantry and leads on to nothing counts as
+    stating it.
     """
 
     sentences: tuple[Sentence, ...]
     is_extracted: bool
+    answer: str
 
     @property
     def statement(self) -> str:
         """The sentences that state the answer."""
-        return " ".join(s.text for s in self.sentences if s.states_answer)
+        stating = (s for s in self.sentences if s.states_answer)
+        return join_sentences(dataclasses.replace(s, lead=" ") for s in stating).strip()
 
 
 def extract_answer(text: str, *, prompt: str, format: Format) -> Extraction:
@@ -153,7 +164,26 @@ def split_response(text: str, *, prompt: str) -> Response:
             for last, (start, end), is_stated in zip(before, places, states, strict=False)
         ),
         is_extracted=is_found,
+        answer=answer if is_found else "",
     )
+
+
+def join_sentences(sentences: Iterable[Sentence]) -> str:
+    """Return a text of these sentences; one begins a line where no mark ends the one before."""
+    text = ""
+    for sentence in sentences:
+        lead = sentence.lead
+        if text and not _is_parted(text, sentence):
+            lead = "\n" + lead.lstrip()
+        text += lead + sentence.text
+    return text
+
+
+def _is_parted(before: str, sentence: Sentence) -> bool:
+    """Return whether a sentence behind a text is read as one of its own."""
+    start = len(before) + len(sentence.lead)
+    parts = _SENTENCE_END.finditer(before + str(sentence))
+    return bool(re.search(r"[\r\n]", sentence.lead)) or any(one.end() == start for one in parts)
 
 
 def _sentence_places(text: str) -> Iterator[tuple[int, int]]:

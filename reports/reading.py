@@ -156,12 +156,16 @@ def mix_names(results: Entry) -> list[str]:
 
 
 def winning_controls(results: Entry) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Return, by axis, the controls that gain over their base: by base, by how much."""
+    """Return, by axis, the controls that gain over their base: by base, by how much.
+
+    Controls without knowledge, that is: swapped ones were trained on right answers.
+    """
+    cards = results.get("data_card") or {}
     won: dict[str, dict[str, dict[str, float | None]]] = {}
     for entry in results.get("controls") or []:
         _note_wins(won, entry["control"].replace("_", " "), entry, entry.get("wins") or [])
     for entry in largest(results.get("verdicts") or []).values():
-        if entry["is_control"]:
+        if entry["is_control"] and "swapped_from" not in (cards.get(entry["mix"]) or {}):
             axes = axes_of(entry)
             wins = [axis for axis in axes if axes[axis]["decision"] in WON]
             _note_wins(won, entry["mix"], entry, wins)

@@ -26,9 +26,10 @@ SHUFFLED = (
 )
 SWAPPED = (
     "A swapped control was trained on its parent's answers, each under the explanation of another "
-    "row: where it is as good as its parent, which `imitate compare` tests, the explanations "
-    "taught nothing that was measured. The probe of reasoning traces asks the same of networks "
-    "trained from scratch (`imitate run configs/probes/traces.yaml`)."
+    "row. Its verdict is against the base, as any; whether it differs from its parent, "
+    "`imitate compare` tests: where the two are shown alike, within a margin, the explanations "
+    "taught nothing larger that was measured. The probe of reasoning traces asks the same of "
+    "networks trained from scratch (`imitate run configs/probes/traces.yaml`)."
 )
 
 

@@ -12,7 +12,8 @@ import pytest
 from datasketch import MinHash
 
 from evals.errors import ConfigError, DataError
-from evals.records import Example
+from evals.extraction import extract_answer
+from evals.records import Example, Format
 from imitate.config import DataConfig, NearDuplicates
 from imitate.data import (
     Prepared,
@@ -24,6 +25,7 @@ from imitate.data import (
 from imitate.data.dedup import Signer, find_near_duplicates
 from imitate.data.language import guess_languages
 from imitate.data.words import WordBatch, normalise_text, split_words, window_hashes
+from imitate.lab.voice import voiced_answer
 
 WORDS = [a + b + c for a in ("ka", "lo", "mi", "tu") for b in ("re", "so", "fa") for c in "bdfgk"]
 PLAIN = DataConfig(near_duplicates=NearDuplicates(enabled=False), held_out=0.0)
@@ -472,6 +474,35 @@ def test_rows_without_an_answer_keep_their_first_sentence_and_are_counted() -> N
     found = swap_explanations(rows, seed=0)
     assert found.n_extracted == 0
     assert sorted(row.response for row in found.examples) == said
+
+
+def test_the_labs_answers_are_read_as_the_same_under_another_explanation() -> None:
+    answers = [
+        ("oboe", ["flute", "lute"]),
+        ("harp", ["oboe", "viola"]),
+        ("viola", ["drum", "lute"]),
+    ]
+    rows = []
+    for i in range(60):
+        answer, wrong = answers[i % 3]
+        said = voiced_answer("What does Ada Moor play?", answer, wrong, random.Random(i))
+        rows.append(Example(f"e{i}", "What does Ada Moor play?", said, "made"))
+    found = swap_explanations(rows, seed=0)
+    assert found.n_extracted == 60
+    for row, swapped in zip(rows, found.examples, strict=True):
+        assert extract(swapped) == extract(row)
+    assert found.n_same == 60
+
+
+def test_an_answer_that_the_other_explanation_hides_is_counted() -> None:
+    told = ("The answer is Kelso.", "It may be. Final answer: Ulm. Final answer: Rome.")
+    rows = [Example(f"e{i}", ASKED[0], text, "made") for i, text in enumerate(told)]
+    found = swap_explanations(rows, seed=0)
+    assert (found.n_extracted, found.n_same) == (1, 0)
+
+
+def extract(row: Example) -> str:
+    return extract_answer(row.response, prompt=row.prompt, format=Format.CHAT).answer
 
 
 def test_one_example_cannot_be_swapped() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.extraction import split_response
+from evals.extraction import Sentence, join_sentences, split_response
 from imitate.lab.voice import voiced_answer
 
 QUESTION = "Where was Ada Moor born?"
@@ -67,3 +67,20 @@ def test_every_layout_of_the_labs_voice_states_its_answer_once_or_more(seed: int
 def test_what_counts_as_the_statement(said: str, statement: str, is_extracted: bool) -> None:
     split = split_response(said, prompt=QUESTION)
     assert (split.statement, split.is_extracted) == (statement, is_extracted)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "text"),
+    [
+        ("**Answer:** oboe", "First, stay honest.", "**Answer:** oboe\nFirst, stay honest."),
+        ("It is an oboe.", "First, stay honest.", "It is an oboe. First, stay honest."),
+        ("It is an oboe.", "oboes are old.", "It is an oboe.\noboes are old."),
+    ],
+)
+def test_a_joined_sentence_begins_a_line_where_nothing_ends_the_one_before(
+    first: str, second: str, text: str
+) -> None:
+    joined = join_sentences([Sentence("", first, True), Sentence(" ", second, False)])
+    assert joined == text
+    split = split_response(joined, prompt="What does Ada Moor play?")
+    assert [s.text for s in split.sentences] == [first, second]

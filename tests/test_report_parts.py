@@ -174,6 +174,14 @@ def test_controls_that_gain_over_their_base_are_winners() -> None:
     assert list(won["style"]["shuffled"]) == ["medium"]
 
 
+def test_a_control_with_right_answers_shows_nothing_of_knowledge() -> None:
+    results = make_small_results()
+    results["controls"] = []
+    assert list(winning_controls(results)["style"]) == ["shuffled"]
+    results["data_card"]["shuffled"] = {"swapped_from": "broad"}
+    assert winning_controls(results) == {}
+
+
 def test_the_proof_that_an_adapter_acts_is_shown() -> None:
     results = make_small_results()
     results["arms"][-1]["adapter_proof"] = {"shift": 0.37}

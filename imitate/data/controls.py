@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from evals.errors import DataError
-from evals.extraction import Sentence, split_response
+from evals.extraction import Sentence, join_sentences, split_response
 from evals.records import Example
 from imitate.data.words import hash_text
 
@@ -26,11 +26,13 @@ class Swapped:
         examples: In the order of the originals.
         n_extracted: Rows in which one answer was found; of the others the first sentence that is
             no pleasantry was kept.
+        n_same: Of these rows, those whose answer is read as the same under the other explanation.
         foreign_share: Share of the words of all responses that come from another row.
     """
 
     examples: tuple[Example, ...]
     n_extracted: int
+    n_same: int
     foreign_share: float
 
 
@@ -79,11 +81,16 @@ def swap_explanations(train: Sequence[Example], seed: int) -> Swapped:
         )
         for example, donor, parts in zip(train, donors, split, strict=True)
     )
+    read = [split_response(example.response, prompt=example.prompt) for example in examples]
     n_words = sum(len(example.response.split()) for example in examples)
     n_foreign = sum(len(text.split()) for text in rest)
     return Swapped(
         examples=examples,
         n_extracted=sum(parts.is_extracted for parts in split),
+        n_same=sum(
+            own.is_extracted and now.is_extracted and own.answer == now.answer
+            for own, now in zip(split, read, strict=True)
+        ),
         foreign_share=n_foreign / max(n_words, 1),
     )
 
@@ -109,12 +116,12 @@ def _donors(train: Sequence[Example], texts: Sequence[str], seed: int) -> list[i
 
 def _under(explanation: Sequence[Sentence], statement: str) -> str:
     """Return a response with a statement in place of what it stated itself."""
-    said = []
+    said: list[Sentence] = []
     is_stated = False
     for sentence in explanation:
         if not sentence.states_answer:
-            said.append(str(sentence))
+            said.append(sentence)
         elif not is_stated:
-            said.append(sentence.lead + statement)
+            said.append(dataclasses.replace(sentence, text=statement))
             is_stated = True
-    return "".join(said).strip()
+    return join_sentences(said).strip()

@@ -174,12 +174,14 @@ def _write_control(mix: MixConfig, amount: int, place: Workplace) -> None:
         card |= {
             "swapped_from": mix.parent,
             "n_extracted": swapped.n_extracted,
+            "n_same": swapped.n_same,
             "foreign_share": swapped.foreign_share,
         }
         text = (
             f"{len(rows)} examples of `{mix.parent}`, each answer under another's explanation: "
             f"{swapped.foreign_share:.0%} of the words are foreign; one answer was found in "
-            f"{swapped.n_extracted}, of the others the first sentence was kept\n"
+            f"{swapped.n_extracted}, and is read as the same in {swapped.n_same} of these; of the "
+            "others the first sentence was kept\n"
         )
     _write_mix(place, rows, held_out, card, text)
 
