@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,13 +26,14 @@ from imitate.config import TracesJob
 from imitate.configfile import load_probe
 from imitate.probing import plan_probe, run_probe
 from imitate.probing.traces.answering import answer_test, openings_of
-from imitate.probing.traces.comparing import compare_arms, mean_losses, score_arms
+from imitate.probing.traces.comparing import Asked, compare_arms, mean_losses, score_arms
 from imitate.probing.traces.plan import TracesRun, plan_traces
 from imitate.probing.traces.problems import Lines, draw_all, lines_of
 from imitate.probing.traces.scoring import score_test
 from imitate.probing.traces.training import as_batch, batch_lines, new_network, train_run
 from imitate.progress import Bars
 from imitate.store import Store
+from reports.probes.traces.tables import contrast_table
 
 SMALL = """\
 probe: traces
@@ -87,8 +90,15 @@ def test_run_tells_every_network_and_every_arm(finished: Path) -> None:
     assert [one["arm"] for one in found["arms"]] == ARMS
     assert sorted(found["scores"]) == sorted(ARMS)
     assert len(found["runs"]) == 2 * len(ARMS)
-    assert len(found["contrasts"]) == 2 * (len(ARMS) - 1)
-    assert all(one["n"] == 12 and one["n_seeds"] == 2 for one in found["contrasts"])
+    usual = [one for one in found["contrasts"] if one["is_usual"]]
+    assert len(found["contrasts"]) == (2 + 1) * (len(ARMS) - 1)
+    assert {one["test"] for one in usual} == {"wilson"}
+    low, high = found["data"]["usual_lengths"]
+    lengths = [len(one["path"]) for one in found["examples"] if one["test"] == "searchformer"]
+    assert all(low <= length <= high for length in lengths)
+    assert all(one["n"] == 12 for one in found["contrasts"] if not one["is_usual"])
+    assert all(one["n"] <= 12 for one in usual)
+    assert all(one["n_seeds"] == 2 for one in found["contrasts"])
 
 
 def test_answers_are_counted_once_each(finished: Path) -> None:
@@ -161,14 +171,22 @@ def test_another_arm_trains_no_more_than_itself(config: Path, finished: Path) ->
     assert len({path.name for path in trained.iterdir()} - before) == 2
 
 
-def test_no_difference_is_told_where_neither_arm_solves_enough(
-    config: Path, finished: Path
-) -> None:
-    run(config, finished, "--name", "floor", "--set", "test.floor=0.99")
-    told = json.loads((finished / "floor" / "results.json").read_text(encoding="utf-8"))
-    assert {one["difference"] for one in told["contrasts"]} == {None}
-    page = (finished / "floor" / "report.md").read_text(encoding="utf-8")
-    assert "10 comparisons of 10 not drawn" in page
+def test_a_comparison_that_is_drawn_stands_in_the_table_with_its_p(finished: Path) -> None:
+    found = results(finished)
+    assert {one["difference"] for one in found["contrasts"]} == {None}  # of 12 mazes
+    page = (finished / "small" / "report.md").read_text(encoding="utf-8")
+    assert "15 comparisons of 15 not drawn" in page
+    drawn = {"difference": -0.25, "low": -0.3, "high": -0.2, "p": 0.001, "p_equivalent": 1.0}
+    for one in found["contrasts"]:
+        one.update(drawn, p_adjusted=0.04 if one["arm"] == "swapped" else 0.2)
+    rows = {row[0].text: row for row in contrast_table(found, "searchformer").rows}
+    assert rows["swapped"][3].text == "\N{MINUS SIGN}25.0"
+    assert [row[3].is_strong for row in rows.values()] == [arm == "swapped" for arm in rows]
+    assert [rows["swapped"][place].text for place in (4, 5)] == ["0.040", "1.000"]
+    one_seed = drawn | {"p": None, "p_adjusted": None, "p_equivalent": None}
+    found["contrasts"] = [one | one_seed for one in found["contrasts"]]
+    for row in contrast_table(found, "wilson").rows:
+        assert (row[4].text, row[3].is_strong) == ("–", False)
 
 
 def test_killed_and_resumed_it_gives_identical_results(config: Path, tmp_path: Path) -> None:
@@ -337,7 +355,7 @@ def test_a_line_that_does_not_fit_has_no_loss_and_leaves_the_mean(
     narrow = job_of(config, f"network.context={longest - 1}")
     losses = score_test(narrow, run, trained, asked, store, lambda *told: None)
     assert [not np.isnan(loss) for loss in losses.plan] == fits
-    mazes = [problem.layout.hex() for problem in asked]
+    mazes = np.array([problem.layout.hex() for problem in asked])
     found = mean_losses(plan_traces(job), {run: losses}, mazes)["swapped"]["plan"]
     assert found["n"] == sum(fits)
     assert found["value"] == pytest.approx(np.nanmean(losses.plan))
@@ -420,48 +438,110 @@ def judged(is_right: bool) -> Judged:
     )
 
 
-RIGHT = {  # of 40 problems: swapped solves all that correct solves, and ten more
-    ("correct", 0): [True] * 10 + [False] * 30,
-    ("swapped", 0): [True] * 20 + [False] * 20,
-}
+Right = dict[tuple[str, Generator, int], Sequence[bool]]
+
+KIND, OTHER = Generator.SEARCHFORMER, Generator.DRUNKARD
+N = 40
+TENTH, HALF = [True] * 4 + [False] * 36, [True] * 20 + [False] * 20
+
+
+def compared(
+    job: TracesJob, right: Right, asked: Asked | None = None
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[str, Any]]]]:
+    """Return contrasts and shares of arms of which is given what they solve, by kind and seed."""
+    plan = plan_traces(job)
+    answers = {
+        (run, kind, condition): [judged(one) for one in right[run.arm, kind, run.seed]]
+        for run in plan.runs
+        for kind in job.test.generators
+        for condition in run.conditions
+    }
+    each = asked or Asked(np.array([str(place) for place in range(N)]), np.full(N, True))
+    tests = dict.fromkeys(job.test.generators, each)
+    return compare_arms(job, plan, answers, tests), score_arms(job, plan, answers, tests)
+
+
+def two_arms(config: Path, *overrides: str) -> TracesJob:
+    arms = "arms=[{kind: correct}, {kind: swapped}]"
+    return job_of(config, arms, "test.generators=[searchformer]", *overrides)
 
 
 @pytest.mark.parametrize(("floor", "is_told"), [(0.45, True), (0.55, False)])
 def test_arms_are_compared_problem_by_problem_above_the_floor(
     config: Path, floor: float, is_told: bool
 ) -> None:
-    job = job_of(
-        config,
-        "seeds=[0]",
-        "arms=[{kind: correct}, {kind: swapped}]",
-        "test.generators=[searchformer]",
-        f"test.floor={floor}",
-    )
-    plan = plan_traces(job)
-    kind = Generator.SEARCHFORMER
-    answers = {
-        (run, kind, condition): [judged(one) for one in RIGHT[run.arm, run.seed]]
-        for run in plan.runs
-        for condition in run.conditions
-    }
-    mazes = {kind: [str(place) for place in range(40)]}
-    (found,) = compare_arms(job, plan, answers, mazes)
-    assert (found["share"], found["correct_share"]) == (0.5, 0.25)
+    job = two_arms(config, f"test.floor={floor}")
+    right: Right = {("correct", KIND, seed): TENTH for seed in (0, 1)}
+    right |= {("swapped", KIND, seed): HALF for seed in (0, 1)}
+    (found,), scores = compared(job, right)
+    assert (found["share"], found["correct_share"]) == (0.5, 0.1)
+    assert scores["swapped"]["searchformer"]["plan"]["value"] == 0.5
+    assert scores["swapped"]["searchformer"]["published"]["value"] == 0.0
     if not is_told:
         assert found["difference"] is None
         return
-    assert found["difference"] == pytest.approx(0.25)
-    assert 0.05 < found["low"] < 0.25 < found["high"] < 0.45
+    assert found["difference"] == pytest.approx(0.4)
+    assert 0.2 < found["low"] < 0.4 < found["high"] < 0.6
     assert found["p"] < 0.01
     assert found["p_equivalent"] > 0.5
     assert found["is_primary"]
     assert found["p_adjusted"] == found["p"]
-    fewer = {kind: [str(place // 10) for place in range(40)]}  # four mazes of ten problems each
-    (left,) = compare_arms(job, plan, answers, fewer)
+    fewer = Asked(np.array([str(place // 10) for place in range(N)]), np.full(N, True))
+    ((left,), _) = compared(job, right, fewer)  # four mazes of ten problems each
     assert (left["n_mazes"], left["difference"]) == (4, None)
-    scores = score_arms(job, plan, answers, mazes)
-    assert scores["swapped"]["searchformer"]["plan"]["value"] == 0.5
-    assert scores["swapped"]["searchformer"]["published"]["value"] == 0.0
+
+
+def test_the_spread_of_the_seeds_is_in_every_interval(config: Path) -> None:
+    job = two_arms(config, "seeds=[0, 1, 2]")
+    right: Right = {("correct", KIND, seed): TENTH for seed in (0, 1, 2)}
+    solved = (8, 20, 32)  # of 40, so that the mean is a half
+    spread: Right = right | {
+        ("swapped", KIND, seed): [True] * n + [False] * (N - n)
+        for seed, n in zip((0, 1, 2), solved, strict=True)
+    }
+    (found,), scores = compared(job, spread)
+    assert found["difference"] == pytest.approx(0.4)
+    reach = 4.303 * np.std(np.array(solved) / N, ddof=1) / 3**0.5  # t of two degrees of freedom
+    assert found["high"] - found["low"] > 2 * 0.95 * reach
+    assert found["p"] > 0.05
+    share = scores["swapped"]["searchformer"]["plan"]
+    assert share["by_seed"] == [0.2, 0.5, 0.8]
+    assert (share["low"], share["high"]) == (0.0, 1.0)
+    (even,), _ = compared(job, right | {("swapped", KIND, seed): HALF for seed in (0, 1, 2)})
+    assert even["high"] - even["low"] < (found["high"] - found["low"]) / 2
+
+
+def test_one_network_an_arm_has_an_interval_and_no_p(config: Path) -> None:
+    right: Right = {("correct", KIND, 0): TENTH, ("swapped", KIND, 0): HALF}
+    (found,), _ = compared(two_arms(config, "seeds=[0]"), right)
+    assert found["difference"] == pytest.approx(0.4)
+    assert found["low"] < 0.4 < found["high"]
+    assert [found[key] for key in ("p", "p_adjusted", "p_equivalent")] == [None] * 3
+
+
+def test_another_kind_is_compared_on_paths_of_usual_length_too(config: Path) -> None:
+    job = two_arms(config, "test.generators=[searchformer, drunkards_walk]")
+    is_usual = np.arange(N) < 35
+    asked = Asked(np.array([str(place) for place in range(N)]), is_usual)
+    late = [False] * 30 + [True] * 10  # of usual length are five of these ten
+    right: Right = {("correct", kind, seed): TENTH for kind in (KIND, OTHER) for seed in (0, 1)}
+    right |= {("swapped", KIND, seed): HALF for seed in (0, 1)}
+    right |= {("swapped", OTHER, seed): late for seed in (0, 1)}
+    found, scores = compared(job, right, asked)
+    assert [(one["test"], one["is_usual"]) for one in found] == [
+        ("searchformer", False),
+        ("drunkards_walk", False),
+        ("drunkards_walk", True),
+    ]
+    primary, whole, usual = found
+    assert (whole["n"], usual["n"]) == (40, 35)
+    assert whole["difference"] == pytest.approx(0.25 - 0.1)
+    assert usual["difference"] == pytest.approx((5 - 4) / 35)
+    assert scores["swapped"]["drunkards_walk"]["plan_usual"]["value"] == pytest.approx(5 / 35)
+    assert primary["p_adjusted"] == primary["p"]
+    first, second = sorted([whole, usual], key=lambda one: one["p"])
+    assert first["p_adjusted"] == pytest.approx(min(1, 2 * first["p"]))
+    assert second["p_adjusted"] == pytest.approx(max(second["p"], first["p_adjusted"]))
 
 
 # --- config ---------------------------------------------------------------------------------------

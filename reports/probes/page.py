@@ -20,9 +20,12 @@ from reports.render import environment, write_figures
 
 __all__ = ["is_probe", "write_probe"]
 
-SCHEMA_VERSION = 1
-
-_PAGES = {"grokking": grokking_page, "capacity": capacity_page, "traces": traces_page}
+_PAGES = {
+    "grokking": (grokking_page, 1),
+    "capacity": (capacity_page, 1),
+    "traces": (traces_page, 2),
+}
+"""By probe: what draws its page, and the schema version of the results that this reads."""
 
 
 def is_probe(folder: Path) -> bool:
@@ -48,13 +51,13 @@ def write_probe(folder: Path, *, out_dir: Path | None = None) -> Path:
     results = _read(folder)
     if results.get("probe") not in _PAGES:
         raise DataError(f"`{folder}` holds no probe that there is: {results.get('probe')!r}")
-    if results.get("schema_version") != SCHEMA_VERSION:
+    draw, version = _PAGES[results["probe"]]
+    if results.get("schema_version") != version:
         raise RecordError(
-            f"`{folder}` has results of schema {results.get('schema_version')}, not "
-            f"{SCHEMA_VERSION}",
+            f"`{folder}` has results of schema {results.get('schema_version')}, not {version}",
             hint="run the probe again: what is trained already is not trained anew",
         )
-    page = _PAGES[results["probe"]](results)
+    page = draw(results)
     out = out_dir or folder
     out.mkdir(parents=True, exist_ok=True)
     html, markdown = out / "report.html", out / "report.md"

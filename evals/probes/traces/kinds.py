@@ -47,11 +47,11 @@ class Arm(StrEnum):
     CORRECT = "correct"
     """What A* does in the maze."""
     SWAPPED = "swapped"
-    """What A* does in another maze of the same data."""
+    """What A* does at another problem of the same data."""
     DAMAGED = "damaged"
     """What A* does, a share of its operations damaged."""
     FILLER = "filler"
-    """As many tokens as A*'s trace of another maze has, all the same: their number says nothing."""
+    """As many tokens as A*'s trace of another problem has, all the same: they say nothing."""
     BREADTH_FIRST = "breadth_first"
     """What another search does in the maze."""
 
@@ -81,7 +81,7 @@ class Condition(StrEnum):
     TRUE = "true"
     """A*'s trace of this maze, given."""
     OTHER = "other"
-    """A*'s trace of another maze, given."""
+    """A*'s trace of another problem of the test, given."""
     NONE = "none"
     """None: the plan is asked for at once."""
 

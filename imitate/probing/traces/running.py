@@ -19,7 +19,13 @@ from evals.probes.traces.problems import Problem
 from imitate.config import TracesJob
 from imitate.jsonio import plain
 from imitate.probing.traces.answering import answer_test
-from imitate.probing.traces.comparing import compare_arms, mean_losses, score_arms
+from imitate.probing.traces.comparing import (
+    asked_in,
+    compare_arms,
+    mean_losses,
+    score_arms,
+    usual_lengths,
+)
 from imitate.probing.traces.plan import TracesPlan, TracesRun
 from imitate.probing.traces.problems import ProblemSet, draw_all, lines_of
 from imitate.probing.traces.scoring import Losses, score_test
@@ -30,7 +36,7 @@ from imitate.store import FinishedCell, Store
 
 __all__ = ["run_traces"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of a probe's `results.json`; `reports.probes.page` reads this one."""
 MOST_VALIDATED = 500
 """Traces of an arm's training data that are validated, the first ones."""
@@ -49,9 +55,7 @@ def run_traces(job: TracesJob, plan: TracesPlan, store: Store, bars: Bars) -> di
     for run in plan.runs:
         if not run.is_matched:  # too long a line is told before anything is trained
             lines_of(job, run, problems)
-    mazes = {
-        kind: [one.layout.hex() for one in test.problems] for kind, test in problems.tests.items()
-    }
+    tests = asked_in(problems)
     trained: dict[TracesRun, FinishedCell] = {}
     for run in plan.runs:
         with bars.cell(run.name) as report:
@@ -73,8 +77,8 @@ def run_traces(job: TracesJob, plan: TracesPlan, store: Store, bars: Bars) -> di
                 )
             bars.advance(1)
     losses = _losses(job, plan, trained, problems, store, bars)
-    scores = score_arms(job, plan, judged, mazes)
-    contrasts = compare_arms(job, plan, judged, mazes)
+    scores = score_arms(job, plan, judged, tests)
+    contrasts = compare_arms(job, plan, judged, tests)
     found: dict[str, Any] = plain(
         {
             "probe": "traces",
@@ -87,7 +91,7 @@ def run_traces(job: TracesJob, plan: TracesPlan, store: Store, bars: Bars) -> di
             "arms": [_arm(job, run, problems) for run in plan.runs if run.seed == job.seeds[0]],
             "scores": scores,
             "contrasts": contrasts,
-            "losses": losses and mean_losses(plan, losses, mazes[job.maze.generator]),
+            "losses": losses and mean_losses(plan, losses, tests[job.maze.generator].mazes),
             "runs": [_run(run, trained[run], problems, judged) for run in plan.runs],
             "examples": tell_examples(job, plan, problems, judged),
         }
@@ -135,6 +139,7 @@ def _data(job: TracesJob, problems: ProblemSet) -> dict[str, Any]:
         "n_too_long": problems.n_too_long,
         "generator": job.maze.generator.value,
         "path_length": float(np.mean([len(one.path) for one in problems.train])),
+        "usual_lengths": usual_lengths(problems),
         "operations": float(np.mean([len(one.events) for one in problems.train])),
         "tests": {
             kind.value: {
@@ -209,22 +214,31 @@ def _headline(
     if {"correct", "swapped"} <= set(told):
         shares = {arm: told[arm]["plan"]["value"] for arm in ("correct", "swapped")}
         traces = {arm: told[arm]["published"]["value"] for arm in ("correct", "swapped")}
-        (found,) = (one for one in contrasts if (one["arm"], one["test"]) == ("swapped", kind))
+        (found,) = (one for one in contrasts if one["is_primary"])
         return (
             f"Trained on correct traces, {_networks(len(job.seeds))} solved "
             f"{shares['correct']:.1%} of new mazes, and {traces['correct']:.1%} of the traces were "
             f"valid; trained on other problems' traces {shares['swapped']:.1%} and "
             f"{traces['swapped']:.1%}{_difference_told(found)}."
         )
-    best = max(told, key=lambda arm: told[arm]["plan"]["value"])
-    return f"The arm `{best}` solved {told[best]['plan']['value']:.1%} of new mazes ({kind})."
+    shares = {arm: own["plan"]["value"] for arm, own in told.items()}
+    if "correct" not in told or len(told) == 1:
+        listed = ", ".join(f"{share:.1%} (`{arm}`)" for arm, share in shares.items())
+        return f"{_networks(len(job.seeds)).capitalize()} an arm solved of new mazes: {listed}."
+    correct = shares.pop("correct")
+    low, high = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+    return (
+        f"Trained on correct traces, {_networks(len(job.seeds))} solved {correct:.1%} of new "
+        f"mazes; other arms between {shares[low]:.1%} (`{low}`) and {shares[high]:.1%} (`{high}`)."
+    )
 
 
 def _difference_told(found: Mapping[str, Any]) -> str:
     if found["difference"] is None:
         return ": too few to compare"
     low, high = 100 * found["low"], 100 * found["high"]
-    return f" ({100 * found['difference']:+.1f} points, {low:+.1f} to {high:+.1f})"
+    over = ", over mazes alone" if found["n_seeds"] == 1 else ""
+    return f" ({100 * found['difference']:+.1f} points, {low:+.1f} to {high:+.1f}{over})"
 
 
 def _networks(n: int) -> str:

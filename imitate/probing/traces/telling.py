@@ -20,7 +20,7 @@ __all__ = ["tell_examples", "tell_test"]
 EXAMPLES = 3
 """Problems of each test whose answers are told whole."""
 BINS = 4
-"""Groups of problems by the length of their path, as many in each."""
+"""Groups of problems by the length of their path, as equal as lengths in whole cells allow."""
 
 Answers = Mapping[tuple[TracesRun, Generator, Condition], Sequence[Judged]]
 
@@ -85,7 +85,7 @@ def _operation(operation: Operation) -> list[int]:
 
 
 def _by_length(problems: Sequence[Problem], judged: Sequence[Judged]) -> list[dict[str, Any]]:
-    """Return right plans by length of the shortest path, in groups of about as many problems."""
+    """Return right plans by length of the shortest path, in BINS groups at most."""
     lengths = np.array([len(problem.path) for problem in problems])
     is_right = np.array([one.plan.is_valid for one in judged])
     groups = np.digitize(lengths, np.quantile(lengths, np.arange(1, BINS) / BINS), right=True)

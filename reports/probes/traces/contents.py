@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports.numbers import count, number, percent
-from reports.page import Figure, ProbePage, Section, Slider
+from reports.page import Figure, ProbePage, Section, Slider, Table
 from reports.parts import Interval
 from reports.probes.made import made_by
 from reports.probes.traces.drawn import Dose, Share, draw_doses, draw_shares
@@ -48,13 +48,16 @@ METHODS = (
         "Arms",
         "The same problems in the same batches, and the same plans. Swapped: every trace stands at "
         "another problem. Damaged: a share of the operations. Filler: as many tokens that say "
-        "nothing, as another problem's trace has. As many tokens: trained on the problems again "
-        "until it has read as many tokens as the correct arm, the problems' included.",
+        "nothing, as another problem's trace has. As many tokens: trained on the problems more "
+        "often, or less, until it has read as many tokens as the correct arm, the problems' "
+        "included.",
     ),
     (
         "Differences",
         "By problem, mean over seeds, bootstrap over mazes; the spread of seeds is added where "
-        "there are several. One seed is one network, and says nothing of another. All arms have "
+        "there are several. One seed is one network, and says nothing of another. Kinds of mazes "
+        "differ in the lengths of their paths, so those as long as 99 % of the paths trained on "
+        "are compared by themselves too. All arms have "
         "one learning rate and see the problems as often: a difference is one at this budget. Of "
         "what an arm without trace learns, all is plan; of the others a small part.",
     ),
@@ -91,11 +94,11 @@ def traces_page(results: Entry) -> ProbePage:
         Section(
             "apart",
             "Does the plan need its trace?",
-            tables=(
+            tables=_with_rows(
                 *(given_table(results, test) for test in tests),
                 *([loss_table(results)] if results.get("losses") else ()),
                 *(plan_trace_table(results, test) for test in tests),
-                *(fault_table(results, which) for which in ("plan", "published", "strict")),
+                *(fault_table(results, tests[0], of) for of in ("plan", "published", "strict")),
             ),
             short="Plan by trace",
         ),
@@ -127,16 +130,22 @@ def traces_page(results: Entry) -> ProbePage:
         first=_first_figures(results),
         first_note="One row is one arm: how many plans are right, and how many of the traces "
         "before them are valid searches.",
-        sections=tuple(sections),
+        sections=tuple(
+            one for one in sections if one.tables or one.figures or one.paragraphs or one.terms
+        ),
         slider=Slider("mazes.js", {"examples": results["examples"]}),
     )
 
 
 VIEWER = (
-    "Every example problem with the answer of each arm's first network. Closed cells are numbered "
-    "in their order, created ones are marked; the plan is drawn at the end, and where a validator "
-    "objected it says so."
+    "In the browser, every example problem with the answer of each arm's first network. Closed "
+    "cells are numbered in their order, created ones are marked; the plan is drawn at the end, and "
+    "where a validator objected it says so."
 )
+
+
+def _with_rows(*tables: Table) -> tuple[Table, ...]:
+    return tuple(table for table in tables if table.rows)
 
 
 def _lede(results: Entry) -> str:
@@ -209,18 +218,15 @@ def _contrasts(results: Entry) -> list[Section]:
 
 def _doses(results: Entry) -> list[Section]:
     damaged = [one for one in results["arms"] if one["damage"] and not one["is_matched"]]
-    if not damaged:
+    if not damaged or results["data"]["generator"] not in results["data"]["tests"]:
         return []
     kinds = list(dict.fromkeys(one["damage"] for one in damaged))
-    trained = results["data"]["generator"]
     return [
         Section(
             "doses",
             "How much damage a plan bears",
             figures=tuple(
-                _dose_figure(results, damaged, kinds, condition)
-                for condition in ("own", "taught")
-                if trained in results["data"]["tests"]
+                _dose_figure(results, damaged, kinds, condition) for condition in ("own", "taught")
             ),
             short="Damage",
         )
