@@ -248,14 +248,20 @@ def test_problems_that_are_too_long_are_left_out_of_all_arms_or_an_error(config:
     assert 0 < problems.n_too_long < 60
     assert len(problems.train) == 60 - problems.n_too_long
     assert any(test.n_too_long for test in problems.tests.values())
-    for kind in (Arm.CORRECT, Arm.SOLUTION_ONLY):
-        lines = lines_of(job, TracesRun(Treatment(kind), 0), problems)
-        assert len(lines.lines) == len(problems.train)
-        assert max(map(len, lines.lines)) <= 100
+    for treatment in job.treatments:
+        for seed in range(5):
+            lines = lines_of(job, TracesRun(treatment, seed), problems)
+            assert len(lines.lines) == len(problems.train)
+            assert max(map(len, lines.lines)) <= 100
     with pytest.raises(DataError, match="tokens does not fit a context of 100"):
         draw_all(job_of(config, "network.context=100", "network.too_long=error"))
     with pytest.raises(DataError, match=r"breadth_first, seed 0: a line of \d+ tokens"):
         lines_of(job, TracesRun(Treatment(Arm.BREADTH_FIRST), 0), problems)
+    searched = draw_all(job_of(config, "network.context=100", "arms=[{kind: breadth_first}]"))
+    own = draw_all(job_of(config, "network.context=100", "arms=[{kind: correct}]"))
+    assert len(own.train) > len(searched.train) > 0
+    assert len(own.train) > len(problems.train)
+    lines_of(job, TracesRun(Treatment(Arm.BREADTH_FIRST), 0), searched)
     with pytest.raises(DataError, match="0 of 60 lines fit a context of 10 tokens"):
         draw_all(job_of(config, "network.context=10"))
 

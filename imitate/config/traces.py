@@ -68,8 +68,8 @@ class NetworkShape(Section):
     context: PositiveInt = 4096
     """Most tokens of a line, and of an answer with its problem."""
     too_long: Literal["drop", "error"] = "drop"
-    """What becomes of a problem whose correct line is longer: left out of all arms and counted, or
-    the end of the run."""
+    """What becomes of a problem whose line, in one of the arms, is longer: left out of all arms and
+    counted, or the end of the run."""
 
     @model_validator(mode="after")
     def _heads_share(self) -> NetworkShape:

@@ -2,7 +2,7 @@
 
 Its own trace is what a user sees, and the published protocol. But likeliest words one after another
 are no trace of an arm whose traces cannot be told from the problem, and so its plans are asked for
-after a given trace too: such as it was trained on, another maze's, and none.
+after a given trace too: such as it was trained on, another problem's, and none.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def answer_test(
 def _decode(
     folder: Path, prompts: Sequence[Tokens], vocabulary: Vocabulary, context: int, report: Report
 ) -> list[Tokens]:
-    """Return what follows each prompt; nothing where another maze's trace fills the context."""
+    """Return what follows each prompt; nothing where another problem's trace fills the context."""
     fitting = [place for place, prompt in enumerate(prompts) if len(prompt) < context]
     found = [np.empty(0, np.uint16) for _ in prompts]
     with torch.inference_mode():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from evals.errors import DataError
 from evals.probes.traces.arms import make_traces
-from evals.probes.traces.kinds import Generator, Split
+from evals.probes.traces.kinds import Arm, Generator, Split, Treatment
 from evals.probes.traces.problems import Problem, draw_problems
 from evals.probes.traces.tokens import Tokens, Vocabulary
 from imitate.config import TracesJob
@@ -47,7 +49,7 @@ class ProblemSet:
         vocabulary: Their tokens.
         train: What every arm is trained on.
         n_repeated: How many of these are another of them once more.
-        n_too_long: Left out as their correct line does not fit the context.
+        n_too_long: Left out as their line, in one of the arms, does not fit the context.
         tests: What is asked, by kind of maze.
     """
 
@@ -91,7 +93,7 @@ def draw_all(job: TracesJob) -> ProblemSet:
     )
     vocabulary = Vocabulary(maze.rows, maze.columns)
     drawn = list(itertools.islice(stream, maze.n_train))
-    train = tuple(problem for problem in drawn if _fits(job, problem, vocabulary))
+    train = _fitting(job, drawn, vocabulary)
     if len(train) < 2:
         raise DataError(
             f"{len(train)} of {len(drawn):,} lines fit a context of {job.network.context:,} tokens",
@@ -111,7 +113,7 @@ def lines_of(job: TracesJob, run: TracesRun, problems: ProblemSet) -> Lines:
     """Return what a network is trained on.
 
     Raises:
-        DataError: A line is too long, though the correct one of its problem is not.
+        DataError: A line is too long.
     """
     words, context = problems.vocabulary, job.network.context
     traces = make_traces(run.treatment, problems.train, words, run.seed)
@@ -124,12 +126,53 @@ def lines_of(job: TracesJob, run: TracesRun, problems: ProblemSet) -> Lines:
     if longest > context:
         raise DataError(
             f"{run.name}: a line of {longest:,} tokens does not fit a context of {context:,}",
-            hint="a larger `network.context`: all arms have the same problems",
+            hint="a larger `network.context`, or `network.too_long: drop`",
         )
     return Lines(
         lines=tuple(lines),
         n_query=tuple(map(len, queries)),
         n_correct=tuple(len(words.correct_line(problem)) for problem in problems.train),
+    )
+
+
+def _fitting(
+    job: TracesJob, drawn: Sequence[Problem], vocabulary: Vocabulary
+) -> tuple[Problem, ...]:
+    """Return the problems to train on whose lines fit the context in all arms.
+
+    Behind any problem of the swapped and the filler arm any other's trace may stand: no trace may
+    be longer than what fits behind every problem, and of all such lengths the one is taken that
+    leaves most problems.
+
+    Raises:
+        DataError: A line of its own does not fit, and the job says that this is an error.
+    """
+    context = job.network.context
+    arms = {treatment.arm for treatment in job.treatments}
+    traces = np.array([len(vocabulary.trace(one.events)) for one in drawn])
+    rest = np.array([len(vocabulary.correct_line(one)) for one in drawn]) - traces
+    own = traces
+    if Arm.BREADTH_FIRST in arms:
+        other = make_traces(Treatment(Arm.BREADTH_FIRST), drawn, vocabulary, seed=0)
+        own = np.maximum(traces, [len(trace) for trace in other if trace is not None])
+    fits = rest + own <= context
+    if job.network.too_long == "error":
+        if not fits.all():
+            raise _too_long(int((rest + own).max()), context)
+        return tuple(drawn)
+    if arms & {Arm.SWAPPED, Arm.FILLER} and fits.any():
+        limits = np.unique(traces[fits])
+        fits = max(
+            (fits & (traces <= limit) & (rest + limit <= context) for limit in limits),
+            key=np.count_nonzero,
+        )
+    return tuple(itertools.compress(drawn, fits))
+
+
+def _too_long(n_tokens: int, context: int) -> DataError:
+    return DataError(
+        f"a line of {n_tokens:,} tokens does not fit a context of {context:,}",
+        hint="a larger `network.context`, or `network.too_long: drop`",
     )
 
 
@@ -142,10 +185,7 @@ def _fits(job: TracesJob, problem: Problem, vocabulary: Vocabulary) -> bool:
     correct = vocabulary.correct_line(problem)
     fits = len(correct) <= job.network.context
     if not fits and job.network.too_long == "error":
-        raise DataError(
-            f"a line of {len(correct):,} tokens does not fit a context of {job.network.context:,}",
-            hint="a larger `network.context`, or `network.too_long: drop`",
-        )
+        raise _too_long(len(correct), job.network.context)
     return fits
 
 

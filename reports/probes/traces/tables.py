@@ -365,7 +365,7 @@ def data_table(results: Entry) -> Table:
         ),
         rows,
         note=f"Of the problems to train on, {count(results['data']['n_too_long'])} were left out "
-        "of every arm as their correct lines are too long; "
+        "of every arm as a line of theirs is too long; "
         f"{count(results['data']['n_repeated'])} are another of them once more.",
     )
 
