@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from test_compare_lm_eval import DATE, sample, write_log
 
-from evals.records import Axis, Format, Item, Outcome, Score, write_records
+from evals.records import Axis, Format, Item, Outcome, Score, read_records, write_records
 from imitate.cli import main
 
 Told = tuple[int, str, str]
@@ -251,6 +252,46 @@ def test_arms_of_a_run_are_compared_in_the_first_one_s_better_format(
     assert told["means"] == []  # of two tasks of the axis one is outside the verdict
 
 
+def test_a_name_without_its_seed_is_the_mean_of_all_seeds(
+    run_folder: Path, compare: Callable[..., Told]
+) -> None:
+    add_arms(run_folder, "small/broad-100", (0, 1), 0.6)
+    add_arms(run_folder, "small/other-100", (1, 0), 0.9)
+    recipes = [f"{run_folder}:small/{mix}-100" for mix in ("broad", "other")]
+    code, out, err = compare(*recipes, "--only", "facts", "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert told["names"] == ["small/broad-100", "small/other-100"]
+    assert told["sources"]["small/other-100"].endswith("mean of training seeds 0, 1")
+    (facts,) = told["tasks"]
+    assert (facts["n_seeds"], facts["n_items"]) == (2, 60)
+    pairs = []
+    for seed in (0, 1):
+        one = [f"{recipe}-s{seed}" for recipe in recipes]
+        pairs += json.loads(compare(*one, "--only", "facts", "--json")[1])["tasks"]
+    assert facts["difference"] == pytest.approx(np.mean([pair["difference"] for pair in pairs]))
+    add_arms(run_folder, "small/more-100", (0, 1, 2), 0.9)
+    code, _, err = compare(recipes[0], f"{run_folder}:small/more-100")
+    assert code == 2
+    assert "training seeds: 0, 1 against 0, 1, 2" in err
+
+
+def add_arms(folder: Path, recipe: str, seeds: Sequence[int], share: float) -> None:
+    """Add the scores of a recipe's seeds on one task, where they are not there yet."""
+    path = folder / "records" / "scores.parquet"
+    results = json.loads((folder / "results.json").read_text())
+    entries = {entry["arm"]: entry for entry in results["arms"]}
+    scores = read_records(path, Score)
+    for seed in seeds:
+        arm = f"{recipe}-s{seed}"
+        if arm not in entries:
+            scores += task_scores(arm, "facts", Axis.FACTUALITY, Format.PLAIN, share)
+        entries[arm] = {"arm": arm, "base": "small", "mix": recipe, "seed": seed}
+    results["arms"] = list(entries.values())
+    write_records(path, scores, Score)
+    (folder / "results.json").write_text(json.dumps(results))
+
+
 def test_format_can_be_chosen(run_folder: Path, compare: Callable[..., Told]) -> None:
     arms = [f"{run_folder}:small", f"{run_folder}:small/broad-100-s0"]
     out = compare(*arms, "--format", "chat", "--json")[1]
@@ -286,8 +327,6 @@ def test_run_without_records_is_told(run_folder: Path, compare: Callable[..., To
 def test_format_without_development_items_must_be_chosen(
     run_folder: Path, compare: Callable[..., Told]
 ) -> None:
-    from evals.records import read_records
-
     path = run_folder / "records" / "scores.parquet"
     scores = [score for score in read_records(path, Score) if not score.is_development]
     write_records(path, scores, Score)

@@ -176,6 +176,60 @@ def test_equivalence_needs_a_margin_that_holds() -> None:
     assert compared(task_of(noisy), Rule(margin=0.001)).p_equivalent > 0.05
 
 
+ALIKE = 1 - 0.025 ** (1 / 40)
+"""How far an interval reaches where 40 items are all alike: "the rule of three"."""
+
+
+def seeded(name: str, by_seed: Sequence[Sequence[float]], seeds: tuple[int, ...]) -> ScoreLog:
+    """Return a log of one task, of which is given what every seed scores on each item."""
+    items = tuple(
+        ScoredItem(str(place), float(np.mean(values)), str(place), by_seed=tuple(values))
+        for place, values in enumerate(zip(*by_seed, strict=True))
+    )
+    return ScoreLog(name, {"qa": TaskLog("acc", items, seeds=seeds)})
+
+
+def test_seeds_that_differ_widen_the_interval_and_are_tested_as_a_sample() -> None:
+    gains = (0.1, 0.2, 0.3)  # the same on all of 40 items, so that all error is the seeds'
+    base = log_of("base", dict.fromkeys(ids(40), 0.5))
+    tuned = seeded("tuned", [[0.5 + gain] * 40 for gain in gains], (0, 1, 2))
+    (found,) = compare_paired(pair_logs([base, tuned]), Rule()).tasks
+    expected = stats.ttest_1samp(gains, 0.0)
+    assert (found.n_seeds, found.test) == (3, "t over seeds")
+    assert found.difference == pytest.approx(0.2)
+    assert found.p == pytest.approx(expected.pvalue)
+    reach = math.hypot(expected.confidence_interval().high - 0.2, ALIKE)
+    assert found.ci == pytest.approx((0.2 - reach, 0.2 + reach))
+    assert math.isnan(found.detectable)
+    (alone,) = compare_paired(pair_logs([base, log_of("one", tuned_mean(tuned))]), Rule()).tasks
+    assert alone.n_seeds == 1
+    assert alone.ci[1] - alone.ci[0] < (found.ci[1] - found.ci[0]) / 2
+
+
+def tuned_mean(log: ScoreLog) -> dict[str, float]:
+    return {one.item_id: one.value for one in log.tasks["qa"].items}
+
+
+def test_two_recipes_pair_by_seed() -> None:
+    first = seeded("first", [[0.2] * 40, [0.4] * 40, [0.6] * 40], (0, 1, 2))
+    second = seeded("second", [[0.3] * 40, [0.5] * 40, [0.7] * 40], (0, 1, 2))
+    (found,) = compare_paired(pair_logs([first, second]), Rule()).tasks
+    assert (found.first, found.second) == pytest.approx((0.4, 0.5))
+    assert found.ci == pytest.approx((0.1 - ALIKE, 0.1 + ALIKE))  # each seed gains the same
+    other = seeded("other", [[0.3] * 40, [0.5] * 40], (0, 3))
+    with pytest.raises(RecordError, match="training seeds: 0, 1, 2 against 0, 3"):
+        pair_logs([first, other])
+
+
+def test_a_mean_over_seeds_has_no_interval_of_the_gap_where_the_first_varies() -> None:
+    first = seeded("first", [[0.2] * 40, [0.25] * 40, [0.3] * 40], (0, 1, 2))
+    second = seeded("second", [[0.4] * 40, [0.5] * 40, [0.45] * 40], (0, 1, 2))
+    teacher = log_of("teacher", dict.fromkeys(ids(40), 0.65))
+    (found,) = compare_paired(pair_logs([first, second, teacher]), Rule()).tasks
+    assert found.gap_closed == pytest.approx(0.2 / 0.4)
+    assert math.isnan(found.gap_ci[0])
+
+
 def test_tasks_are_corrected_together_and_weigh_the_same_on_the_whole() -> None:
     small, large = task_of(drawn(100, gain=0.2, seed=3)), task_of(drawn(900, gain=0.0, seed=4))
     tasks = [

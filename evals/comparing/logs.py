@@ -34,12 +34,14 @@ class ScoredItem:
         value: Score in [0, 1]; NaN where the call failed.
         cluster: Unit of randomisation.
         prompt: What the model was shown, as far as the log tells; "" if it does not.
+        by_seed: Score by training seed, of which `value` is the mean; empty for one network.
     """
 
     item_id: str
     value: float
     cluster: str
     prompt: str = ""
+    by_seed: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,7 @@ class TaskLog:
         settings: By name, what decides a score beside the model.
         notes: What a reader of the numbers must know, such as "mean of 3 epochs".
         group: Tasks of one group have a mean that means something.
+        seeds: Training seeds that every item has a score of; empty for one network.
     """
 
     metric: str
@@ -59,6 +62,7 @@ class TaskLog:
     settings: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     group: str = ""
+    seeds: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +86,8 @@ class PairedTask:
         unpaired: By result, ids of items that not all have.
         notes: What a reader of the numbers must know.
         group: Tasks of one group have a mean that means something.
+        by_seed: `values` of each training seed, a result of one network the same in each; empty
+            where no result has several.
     """
 
     task: str
@@ -91,6 +97,7 @@ class PairedTask:
     unpaired: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...] = ()
     group: str = ""
+    by_seed: tuple[FloatArray, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,8 +124,8 @@ def pair_logs(logs: Sequence[ScoreLog]) -> Pairing:
         logs: Two results; a third is the teacher's, and may lack tasks.
 
     Raises:
-        RecordError: No task is in both, or a task's settings, metric or prompts differ; the
-            difference is shown.
+        RecordError: No task is in both, or a task's settings, metric, training seeds or prompts
+            differ; the difference is shown.
     """
     first, second = logs[:2]
     shared = [task for task in first.tasks if task in second.tasks]
@@ -177,7 +184,19 @@ def _pair(task: str, logs: Sequence[ScoreLog]) -> PairedTask:
         },
         notes=_notes(names, found, n_unseen=(len(names) - 1) * len(ids) - n_seen),
         group=found[0].group,
+        by_seed=_by_seed([log.seeds for log in found], by_id, ids),
     )
+
+
+def _by_seed(
+    seeds: Sequence[Sequence[int]], logs: Sequence[Mapping[str, ScoredItem]], ids: Sequence[str]
+) -> tuple[FloatArray, ...]:
+    """Return the (L, N) scores of each training seed."""
+    n_seeds = max(map(len, seeds))
+    by_result = [
+        [log[item_id].by_seed or (log[item_id].value,) * n_seeds for item_id in ids] for log in logs
+    ]
+    return tuple(np.array(by_result).transpose(2, 0, 1))
 
 
 def _notes(names: Sequence[str], logs: Sequence[TaskLog], *, n_unseen: int) -> tuple[str, ...]:
@@ -209,6 +228,8 @@ def _check_alike(task: str, names: tuple[str, str], logs: tuple[TaskLog, TaskLog
         for key in first.settings
         if key in second.settings and first.settings[key] != second.settings[key]
     ]
+    if first.seeds and second.seeds and first.seeds != second.seeds:
+        differing.append(f"training seeds: {_told(first.seeds)} against {_told(second.seeds)}")
     if first.metric != second.metric:
         differing.insert(0, f"metric: {first.metric} against {second.metric}")
     if differing:
@@ -217,6 +238,10 @@ def _check_alike(task: str, names: tuple[str, str], logs: tuple[TaskLog, TaskLog
             + "; ".join(differing),
             hint="a difference of scores could be the setting's: measure both alike",
         )
+
+
+def _told(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def _contrasted(first: str, second: str) -> str:

@@ -6,7 +6,8 @@ within a margin, and the smallest difference that this many items would have sho
 the tasks are Holm-corrected: those of no difference as one family, those of equivalence as another.
 
 Source: Miller (2024), arXiv 2411.00640, sections 2 to 4: paired, clustered errors; the intervals
-are those of `evals.stats`.
+are those of `evals.stats`. Where a result is the mean of several training seeds, the spread of the
+seeds' differences is added to the error (`average_over_seeds`).
 
 Glossary: L results: first, second, and the teacher if there is one; N items; R resamples.
 """
@@ -28,6 +29,7 @@ from evals.power import MIN_CLUSTERS, minimal_detectable_effect
 from evals.stats import (
     Contrast,
     FloatArray,
+    average_over_seeds,
     cluster_sums,
     contrast,
     guarded_equivalence_p,
@@ -87,6 +89,7 @@ class Compared:
         metric: What was measured.
         n_items: Items on which all results have a score.
         n_clusters: Clusters of them.
+        n_seeds: Training seeds that a result is the mean of; 1 where both are one network's.
         n_failed: Items left out because a call failed.
         first: Score of the first, as a share.
         second: Score of the second.
@@ -98,7 +101,7 @@ class Compared:
         p_holm: The same, Holm-corrected over the tasks.
         p_equivalent: p of the two one-sided tests: the difference is within the margin.
         p_equivalent_holm: The same, Holm-corrected over the tasks.
-        detectable: Smallest true difference that these items show.
+        detectable: Smallest true difference that these items show; none over seeds.
         n_better: Items on which the second scores higher.
         n_worse: Items on which it scores lower.
         finding: What these numbers allow to say.
@@ -106,13 +109,15 @@ class Compared:
         lead: Teacher minus first.
         lead_ci: Its interval.
         gap_closed: (second - first) / (teacher - first), where the teacher surely leads.
-        gap_ci: Its interval; none under `gap.CLUSTERS_FOR_RATIO` clusters.
+        gap_ci: Its interval; none under `gap.CLUSTERS_FOR_RATIO` clusters, nor where the first is
+            the mean of several seeds.
     """
 
     task: str
     metric: str
     n_items: int
     n_clusters: int
+    n_seeds: int
     n_failed: int
     first: float
     second: float
@@ -182,7 +187,14 @@ def _holm(p_values: Sequence[float]) -> list[float]:
 def _mean(group: str, tasks: Sequence[PairedTask], rule: Rule) -> Compared:
     """Return the mean of a group's tasks; with the teacher only where it has a score on all."""
     n_results = min(len(one.values) for one in tasks)
-    cut = [dataclasses.replace(one, values=one.values[:n_results]) for one in tasks]
+    cut = [
+        dataclasses.replace(
+            one,
+            values=one.values[:n_results],
+            by_seed=tuple(values[:n_results] for values in one.by_seed),
+        )
+        for one in tasks
+    ]
     name = f"{len(tasks)} tasks" + (f" of {group}" if group else "")
     return _compare(name, "mean of tasks", cut, rule)
 
@@ -204,15 +216,28 @@ def _compare(name: str, metric: str, tasks: Sequence[PairedTask], rule: Rule) ->
     values = values[:, is_complete]
     sample = cluster_sums(values, clusters, labels)
     draws = joint_bootstrap(sample, resamples=rule.resamples, seed=rule.seed)
-    difference = contrast(sample, draws, [-1, 1, 0][: len(values)])
+    by_seed = [
+        cluster_sums(np.concatenate(each, axis=1)[:, is_complete], clusters, labels).values
+        for each in zip(*(one.by_seed for one in tasks), strict=True)
+    ]
+
+    def weighted(weights: Sequence[float]) -> Contrast:
+        found = contrast(sample, draws, weights)
+        if not by_seed:
+            return found
+        return average_over_seeds(found, [float(np.dot(weights, own)) for own in by_seed])
+
+    difference = weighted([-1, 1, 0][: len(values)])
     is_enough = sample.n_clusters >= MIN_CLUSTERS
-    test, p = _test(values, clusters.tolist(), difference, rule, is_one_task=len(tasks) == 1)
+    is_one_task = len(tasks) == 1
+    test, p = _test(values, clusters.tolist(), difference, rule, is_one_task=is_one_task)
     p_equivalent = guarded_equivalence_p(difference, rule.margin) if is_enough else math.nan
     compared = Compared(
         task=name,
         metric=metric,
         n_items=sample.n_items,
         n_clusters=sample.n_clusters,
+        n_seeds=difference.n_seeds,
         n_failed=int((~is_complete).sum()),
         first=float(sample.values[0]),
         second=float(sample.values[1]),
@@ -230,7 +255,7 @@ def _compare(name: str, metric: str, tasks: Sequence[PairedTask], rule: Rule) ->
     )
     if len(values) < 3:
         return compared
-    return _with_teacher(compared, difference, contrast(sample, draws, [-1, 0, 1]), rule)
+    return _with_teacher(compared, difference, weighted([-1, 0, 1]), rule)
 
 
 def _check_scored(tasks: Sequence[PairedTask], labels: NDArray[np.str_]) -> None:
@@ -255,7 +280,10 @@ def _test(
 
     McNemar's exact test of 0/1 scores where every item is its own cluster; else signs flipped by
     cluster; over several tasks, which weigh the same whatever their size, t on the clustered error.
+    Over training seeds t too, on the error of items and seeds.
     """
+    if difference.n_seeds > 1:
+        return "t over seeds", difference.two_sided_p()
     if not is_one_task:
         return "clustered t", difference.two_sided_p()
     is_binary = bool(np.isin(values[:2], (0.0, 1.0)).all())
@@ -267,8 +295,8 @@ def _test(
 
 
 def _detectable(difference: Contrast, rule: Rule) -> float:
-    if difference.standard_error == 0:
-        return math.nan  # all items alike say nothing of how much they scatter
+    if difference.standard_error == 0 or difference.n_seeds > 1:
+        return math.nan  # all items alike say nothing of how much they scatter, nor items of seeds
     deviation = difference.standard_error * difference.n_clusters**0.5
     alpha = (1 - rule.level) / 2
     return minimal_detectable_effect(
@@ -290,4 +318,6 @@ def _with_teacher(compared: Compared, difference: Contrast, lead: Contrast, rule
     if not lead_ci[0] > 0:
         return told
     value, interval = gap_closed(difference, lead, level=rule.level)
+    if lead.seed_error:
+        return dataclasses.replace(told, gap_closed=value)
     return dataclasses.replace(told, gap_closed=value, gap_ci=interval)

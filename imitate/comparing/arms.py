@@ -1,8 +1,8 @@
 """An arm of a finished run -> a `ScoreLog`, from the run's records.
 
-In: `RUN:ARM`, such as `runs/quickstart:medium/broad-2000-s0`. Out: its scores by task, development
-items left out, repeated samples averaged. Style is told against a base, so such a task is named
-after it: arms of two bases share none.
+In: `RUN:ARM`, such as `runs/quickstart:medium/broad-2000-s0`; without `-s0`, all its training
+seeds. Out: its scores by task, development items left out, repeated samples averaged. Style is told
+against a base, so such a task is named after it: arms of two bases share none.
 """
 
 from __future__ import annotations
@@ -27,10 +27,21 @@ SHOWN_ARMS = 30
 
 @dataclasses.dataclass(frozen=True)
 class RunArm:
-    """One arm of one run, which is known to have scores; `mix` is empty where none trained it."""
+    """One arm of one run, or a recipe's arms over training seeds; they are known to have scores.
+
+    Attributes:
+        folder: The run.
+        name: Of the arm, or of the recipe.
+        arms: The arm itself, or one a seed.
+        seeds: Of a recipe's arms; empty for one arm.
+        base: What it was trained from.
+        mix: What it was trained on; empty where nothing trained it.
+    """
 
     folder: Path
     name: str
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...] = ()
     base: str = ""
     mix: str = ""
 
@@ -41,7 +52,7 @@ def is_run(path: Path) -> bool:
 
 
 def find_arm(name: str) -> RunArm | None:
-    """Return the arm that `RUN:ARM` names; None where the name has no such form.
+    """Return the arm, or the recipe, that `RUN:ARM` names; None where the name has no such form.
 
     Raises:
         DataError: The run has no records, or no such arm; those that are there are listed.
@@ -49,7 +60,15 @@ def find_arm(name: str) -> RunArm | None:
     folder, colon, arm = name.rpartition(":")
     if not colon or Path(name).exists() or not Path(folder).is_dir():
         return None
-    there = list(dict.fromkeys(score.arm.partition("|")[0] for score in _scores(Path(folder))))
+    there = list(dict.fromkeys(_arm_of(score) for score in _scores(Path(folder))))
+    entries: list[dict[str, Any]] = _results(Path(folder)).get("arms") or []
+    about = {entry["arm"]: entry for entry in entries if entry["arm"] in there}
+    seeded = {entry["seed"]: name for name, entry in about.items() if _recipe(entry) == arm}
+    if arm not in there and len(seeded) > 1:
+        seeds = tuple(sorted(seeded))
+        first = about[seeded[seeds[0]]]
+        arms = tuple(seeded[seed] for seed in seeds)
+        return RunArm(Path(folder), arm, arms, seeds, first["base"], first["mix"])
     if arm not in there:
         rest = f" and {len(there) - SHOWN_ARMS} more" if len(there) > SHOWN_ARMS else ""
         raise DataError(
@@ -57,9 +76,8 @@ def find_arm(name: str) -> RunArm | None:
             where=folder,
             hint=f"there are: {', '.join(there[:SHOWN_ARMS])}{rest}",
         )
-    entries: list[dict[str, Any]] = _results(Path(folder)).get("arms") or []
-    about: dict[str, Any] = next((entry for entry in entries if entry["arm"] == arm), {})
-    return RunArm(Path(folder), arm, about.get("base") or "", about.get("mix") or "")
+    own = about.get(arm) or {}
+    return RunArm(Path(folder), arm, (arm,), (), own.get("base") or "", own.get("mix") or "")
 
 
 def best_formats(arm: RunArm, form: Format | None) -> dict[Axis, Format]:
@@ -109,13 +127,15 @@ def read_arm(arm: RunArm, forms: Mapping[Axis, Format], mixes: Collection[str]) 
         told = ", ".join(f"{axis} in {form}" for axis, form in forms.items())
         raise RecordError(f"`{arm.name}` has no scores on {told}", where=str(arm.folder))
     tasks = {
-        name: _task(by_item, prompts, about.get(task, {}), mixes, results)
+        name: _task(arm, by_item, prompts, about.get(task, {}), mixes, results)
         for (name, task), by_item in found.items()
     }
-    return ScoreLog(arm.name, tasks, f"arm {arm.name} of the run {arm.folder}")
+    seeds = f", mean of training seeds {', '.join(map(str, arm.seeds))}" if arm.seeds else ""
+    return ScoreLog(arm.name, tasks, f"arm {arm.name} of the run {arm.folder}{seeds}")
 
 
 def _task(
+    arm: RunArm,
     by_item: Mapping[str, Sequence[Score]],
     prompts: Mapping[str, str],
     about: Mapping[str, Any],
@@ -124,10 +144,9 @@ def _task(
 ) -> TaskLog:
     first = next(iter(by_item.values()))[0]
     items = tuple(
-        ScoredItem(item_id, _mean(scores), scores[0].cluster_id, prompts.get(item_id, ""))
-        for item_id, scores in by_item.items()
+        _item(arm, scores, prompts.get(item_id, "")) for item_id, scores in by_item.items()
     )
-    n_samples = max(map(len, by_item.values()))
+    n_samples = max(map(len, by_item.values())) // len(arm.arms)
     return TaskLog(
         metric=f"{first.axis.value}, {first.format.value} format",
         items=items,
@@ -138,7 +157,17 @@ def _task(
         },
         notes=(f"each score is the mean of {n_samples} samples",) if n_samples > 1 else (),
         group=_group(first, about, mixes),
+        seeds=arm.seeds,
     )
+
+
+def _item(arm: RunArm, scores: Sequence[Score], prompt: str) -> ScoredItem:
+    """Return an item's score; of several arms it has one only where it has one of each."""
+    by_arm = [[score for score in scores if _arm_of(score) == name] for name in arm.arms]
+    by_seed = tuple(map(_mean, by_arm))
+    value = sum(by_seed) / len(by_seed)
+    first = scores[0]
+    return ScoredItem(first.item_id, value, first.cluster_id, prompt, by_seed if arm.seeds else ())
 
 
 def _discriminator(score: Score, results: Mapping[str, Any]) -> dict[str, str]:
@@ -177,8 +206,19 @@ def _task_name(score: Score, arm: RunArm) -> str:
 
 
 def _mine(arm: RunArm) -> list[Score]:
-    """Return an arm's scores; a teacher's style stands under `teacher|BASE`."""
-    return [score for score in _scores(arm.folder) if score.arm.partition("|")[0] == arm.name]
+    """Return an arm's scores."""
+    return [score for score in _scores(arm.folder) if _arm_of(score) in arm.arms]
+
+
+def _arm_of(score: Score) -> str:
+    """Return whose score it is; a teacher's style stands under `teacher|BASE`."""
+    return score.arm.partition("|")[0]
+
+
+def _recipe(entry: Mapping[str, Any]) -> str:
+    """Return what an arm is called without its training seed; "" if it has none."""
+    seed = entry.get("seed")
+    return "" if seed is None else entry["arm"].removesuffix(f"-s{seed}")
 
 
 def _results(folder: Path) -> dict[str, Any]:
