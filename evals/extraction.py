@@ -181,9 +181,11 @@ def join_sentences(sentences: Iterable[Sentence]) -> str:
 
 def _is_parted(before: str, sentence: Sentence) -> bool:
     """Return whether a sentence behind a text is read as one of its own."""
-    start = len(before) + len(sentence.lead)
-    parts = _SENTENCE_END.finditer(before + str(sentence))
-    return bool(re.search(r"[\r\n]", sentence.lead)) or any(one.end() == start for one in parts)
+    if re.search(r"[\r\n]", sentence.lead):
+        return True
+    line = re.split(r"[\r\n]", before)[-1]
+    start = len(line) + len(sentence.lead)
+    return any(one.end() == start for one in _SENTENCE_END.finditer(line + str(sentence)))
 
 
 def _sentence_places(text: str) -> Iterator[tuple[int, int]]:

@@ -232,17 +232,19 @@ class Contrast:
 
         Where every cluster is alike, the exact p of seeing none of the clusters that would take the
         value down to `null`: those of `_reach`, and never less than that of all signs agreeing.
+        Over training seeds the least alpha at which the lower bound lies above `null`, if that is
+        larger.
         """
-        error = float(np.hypot(self.standard_error, self.seed_error))
-        if error == 0:
+        if self.standard_error == 0:
             unseen = min(1.0, max(0.0, self.value - null))
-            return float(max((1 - unseen) ** self.clusters_in_effect, 2.0**-self.n_clusters))
-        freedom = min(self.degrees_of_freedom, self.n_seeds - 1 if self.seed_error else np.inf)
-        return float(stdtr(freedom, (null - self.value) / error))
+            p = float(max((1 - unseen) ** self.clusters_in_effect, 2.0**-self.n_clusters))
+        else:
+            p = float(stdtr(self.degrees_of_freedom, (null - self.value) / self.standard_error))
+        return p if self.n_seeds == 1 else max(p, self._least_alpha(null))
 
     def two_sided_p(self) -> float:
         """The p of a zero contrast."""
-        mirrored = dataclasses.replace(self, value=-self.value)
+        mirrored = dataclasses.replace(self, value=-self.value, draws=-self.draws)
         return min(1.0, 2 * min(self.one_sided_p(), mirrored.one_sided_p()))
 
     def quantile(self, probability: float) -> float:
@@ -263,6 +265,14 @@ class Contrast:
         pair = ranked[int(below)], ranked[min(int(below) + 1, len(ranked) - 1)]
         return float(pair[0] + part * (pair[1] - pair[0]))
 
+    def _least_alpha(self, null: float) -> float:
+        """The least alpha, up to a half, at which `lower` lies above a value."""
+        least, most = 0.0, 0.5
+        for _ in range(40):
+            alpha = (least + most) / 2
+            least, most = (least, alpha) if self.lower(alpha) > null else (alpha, most)
+        return most
+
     @cached_property
     def _ranked_draws(self) -> FloatArray:
         return np.sort(self.draws)
@@ -278,7 +288,7 @@ class Contrast:
         """
         if self.is_sparse:
             distance = max(distance, 1 - alpha ** (1 / self.clusters_in_effect))
-        if self.seed_error == 0:
+        if self.n_seeds == 1:
             return distance
         return float(np.hypot(distance, stdtrit(self.n_seeds - 1, alpha) * self.seed_error))
 
@@ -380,7 +390,7 @@ def equivalence_p(difference: Contrast, margin: float) -> float:
 
     Source: two one-sided tests, Schuirmann (1987), on the clustered standard error.
     """
-    mirrored = dataclasses.replace(difference, value=-difference.value)
+    mirrored = dataclasses.replace(difference, value=-difference.value, draws=-difference.draws)
     return max(difference.one_sided_p(-margin), mirrored.one_sided_p(-margin))
 
 

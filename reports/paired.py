@@ -156,13 +156,15 @@ def _methods(comparison: Comparison) -> tuple[tuple[str, str], ...]:
         (
             "Interval",
             f"{level}, from {count(rule.resamples)} resamples of whole clusters (seed "
-            f"{rule.seed}), widened for few clusters; none under {MIN_CLUSTERS} clusters. "
+            f"{rule.seed}), widened for few clusters; none under {MIN_CLUSTERS} clusters. Of means "
+            "over training seeds, the spread of their differences is added in quadrature. "
             "Miller 2024, arXiv 2411.00640; Hesterberg 2015.",
         ),
         (
             "p",
             "Of no difference: McNemar's exact test of right and wrong where every item is its own "
-            "cluster, else signs flipped by cluster; for means of tasks t on the clustered error. "
+            "cluster, else signs flipped by cluster; for means of tasks t on the clustered error; "
+            "over training seeds the least level at which the interval excludes 0. "
             "Corrected by Holm's method over the tasks.",
         ),
         (
@@ -174,13 +176,13 @@ def _methods(comparison: Comparison) -> tuple[tuple[str, str], ...]:
         (
             "Detectable",
             f"The smallest true difference, in points, that so many items find in {rule.power:.0%} "
-            "of cases.",
+            "of cases; not told over training seeds.",
         ),
         ("Up, down", "Items on which B scores higher and lower than A."),
         (
             "Gap closed",
             "(B \N{MINUS SIGN} A) / (T \N{MINUS SIGN} A) with all three resampled jointly; none "
             "where the teacher does not surely lead, no interval under "
-            f"{CLUSTERS_FOR_RATIO} clusters.",
+            f"{CLUSTERS_FOR_RATIO} clusters, nor where A is the mean of several seeds.",
         ),
     )

@@ -274,6 +274,41 @@ def test_a_name_without_its_seed_is_the_mean_of_all_seeds(
     code, _, err = compare(recipes[0], f"{run_folder}:small/more-100")
     assert code == 2
     assert "training seeds: 0, 1 against 0, 1, 2" in err
+    code, _, err = compare(recipes[0], f"{run_folder}:small/other-100-s0")
+    assert code == 2
+    assert "training seeds: 0, 1 against 0" in err
+
+
+def test_a_recipe_with_a_base_and_a_teacher(run_folder: Path, compare: Callable[..., Told]) -> None:
+    add_arms(run_folder, "small/other-100", (0, 1), 0.8)
+    add_arms(run_folder, "small/lone-100", (4,), 0.8)
+    pair = [f"{run_folder}:small", f"{run_folder}:small/other-100", "--only", "facts", "--json"]
+    code, out, err = compare(*pair, "--teacher", f"{run_folder}:teacher")
+    assert (code, err) == (0, "")
+    (facts,) = json.loads(out)["tasks"]
+    assert facts["n_seeds"] == 2
+    assert facts["gap_ci"] is not None
+    code, _, err = compare(*pair, "--teacher", f"{run_folder}:small/other-100")
+    assert code == 2
+    assert "a teacher is one network, and `small/other-100` is the mean of several seeds" in err
+    lone = [f"{run_folder}:small", f"{run_folder}:small/lone-100", "--only", "facts", "--json"]
+    assert json.loads(compare(*lone)[1])["tasks"][0]["n_seeds"] == 1
+
+
+def test_what_one_seed_was_not_asked_is_left_out(
+    run_folder: Path, compare: Callable[..., Told]
+) -> None:
+    add_arms(run_folder, "small/broad-100", (0, 1), 0.6)  # seed 1 has no dates and no style
+    path = run_folder / "records" / "scores.parquet"
+    scores = read_records(path, Score)
+    left = {("small/broad-100-s1", "facts7")}
+    write_records(path, [one for one in scores if (one.arm, one.item_id) not in left], Score)
+    code, out, err = compare(f"{run_folder}:small", f"{run_folder}:small/broad-100", "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert [task["task"] for task in told["tasks"]] == ["facts"]
+    assert told["left_out"]["small"] == ["dates", "chat (told from small)"]
+    assert told["tasks"][0]["unpaired"] == {"small": ["facts7"], "small/broad-100": []}
 
 
 def add_arms(folder: Path, recipe: str, seeds: Sequence[int], share: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from evals.comparing.logs import (
@@ -20,6 +20,7 @@ from evals.comparing.logs import (
     pair_logs,
 )
 from evals.comparing.paired import Compared, Comparison, Finding, Rule, compare_paired
+from evals.comparing.words import sentences
 from evals.errors import RecordError
 
 # --- pairing --------------------------------------------------------------------------------------
@@ -29,7 +30,8 @@ def log_of(name: str, values: dict[str, float], **options: Any) -> ScoreLog:
     prompts = options.pop("prompts", {})
     settings = options.pop("settings", {})
     items = tuple(ScoredItem(i, v, i, prompts.get(i, "")) for i, v in values.items())
-    return ScoreLog(name, {"qa": TaskLog(options.pop("metric", "acc"), items, settings)})
+    metric, seeds = options.pop("metric", "acc"), options.pop("seeds", ())
+    return ScoreLog(name, {"qa": TaskLog(metric, items, settings, seeds=seeds)})
 
 
 def test_items_pair_by_id_and_the_rest_is_listed() -> None:
@@ -195,15 +197,40 @@ def test_seeds_that_differ_widen_the_interval_and_are_tested_as_a_sample() -> No
     tuned = seeded("tuned", [[0.5 + gain] * 40 for gain in gains], (0, 1, 2))
     (found,) = compare_paired(pair_logs([base, tuned]), Rule()).tasks
     expected = stats.ttest_1samp(gains, 0.0)
-    assert (found.n_seeds, found.test) == (3, "t over seeds")
+    assert (found.n_seeds, found.test) == (3, "interval over seeds")
     assert found.difference == pytest.approx(0.2)
-    assert found.p == pytest.approx(expected.pvalue)
+
+    def reaches_zero(alpha: float) -> float:
+        seeds = stats.t.isf(alpha, 2) * np.std(gains, ddof=1) / 3**0.5
+        return math.hypot(seeds, 1 - alpha ** (1 / 40)) - 0.2
+
+    assert found.p == pytest.approx(2 * optimize.brentq(reaches_zero, 1e-4, 0.4), rel=1e-6)
+    assert found.p > expected.pvalue
+    assert found.standard_error == pytest.approx(stats.sem(gains))
     reach = math.hypot(expected.confidence_interval().high - 0.2, ALIKE)
     assert found.ci == pytest.approx((0.2 - reach, 0.2 + reach))
     assert math.isnan(found.detectable)
     (alone,) = compare_paired(pair_logs([base, log_of("one", tuned_mean(tuned))]), Rule()).tasks
     assert alone.n_seeds == 1
     assert alone.ci[1] - alone.ci[0] < (found.ci[1] - found.ci[0]) / 2
+
+
+def test_seeds_that_hardly_differ_are_tested_like_those_that_do_not() -> None:
+    rng = np.random.default_rng(0)
+    ease = rng.random(200)
+    base = log_of("base", dict(zip(ids(200), (ease < 0.4).astype(float), strict=True)))
+    gained = [(ease < 0.55).astype(float), (ease < 0.55).astype(float)]
+    alike = seeded("alike", gained, (0, 1))
+    gained[1][np.argmax(gained[1] == 0)] = 1.0
+    nearly = seeded("nearly", gained, (0, 1))
+    found = [together_of([base, one]).tasks[0] for one in (alike, nearly)]
+    assert all(one.finding is Finding.BETTER for one in found)
+    assert 0 < found[0].p < found[1].p < 0.02
+    assert all(one.ci[0] > 0 for one in found)
+
+
+def together_of(logs: Sequence[ScoreLog]) -> Comparison:
+    return compare_paired(pair_logs(logs), Rule())
 
 
 def tuned_mean(log: ScoreLog) -> dict[str, float]:
@@ -219,15 +246,21 @@ def test_two_recipes_pair_by_seed() -> None:
     other = seeded("other", [[0.3] * 40, [0.5] * 40], (0, 3))
     with pytest.raises(RecordError, match="training seeds: 0, 1, 2 against 0, 3"):
         pair_logs([first, other])
+    one = log_of("one", dict.fromkeys(ids(40), 0.5), seeds=(0,))
+    with pytest.raises(RecordError, match="training seeds: 0 against 0, 1, 2"):
+        pair_logs([one, first])
+    pair_logs([one, log_of("another", dict.fromkeys(ids(40), 0.5), seeds=(1,))])
 
 
 def test_a_mean_over_seeds_has_no_interval_of_the_gap_where_the_first_varies() -> None:
     first = seeded("first", [[0.2] * 40, [0.25] * 40, [0.3] * 40], (0, 1, 2))
     second = seeded("second", [[0.4] * 40, [0.5] * 40, [0.45] * 40], (0, 1, 2))
     teacher = log_of("teacher", dict.fromkeys(ids(40), 0.65))
-    (found,) = compare_paired(pair_logs([first, second, teacher]), Rule()).tasks
+    logs = [first, second, teacher]
+    (found,) = together_of(logs).tasks
     assert found.gap_closed == pytest.approx(0.2 / 0.4)
     assert math.isnan(found.gap_ci[0])
+    assert "no interval, as first is the mean of 3 seeds." in sentences(together_of(logs))[0]
 
 
 def test_tasks_are_corrected_together_and_weigh_the_same_on_the_whole() -> None:

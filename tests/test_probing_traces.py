@@ -30,7 +30,13 @@ from imitate.probing.traces.comparing import Asked, compare_arms, mean_losses, s
 from imitate.probing.traces.plan import TracesRun, plan_traces
 from imitate.probing.traces.problems import Lines, draw_all, lines_of
 from imitate.probing.traces.scoring import score_test
-from imitate.probing.traces.training import as_batch, batch_lines, new_network, train_run
+from imitate.probing.traces.training import (
+    as_batch,
+    batch_lines,
+    new_network,
+    run_key,
+    train_run,
+)
 from imitate.progress import Bars
 from imitate.store import Store
 from reports.probes.traces.tables import contrast_table
@@ -262,6 +268,9 @@ def test_problems_that_are_too_long_are_left_out_of_all_arms_or_an_error(config:
     assert len(own.train) > len(searched.train) > 0
     assert len(own.train) > len(problems.train)
     lines_of(job, TracesRun(Treatment(Arm.BREADTH_FIRST), 0), searched)
+    run = TracesRun(Treatment(Arm.CORRECT), 0)
+    keys = {run_key(job, run, given) for given in (problems, searched, own)}
+    assert len(keys) == 3  # what was trained on others is another network
     with pytest.raises(DataError, match="0 of 60 lines fit a context of 10 tokens"):
         draw_all(job_of(config, "network.context=10"))
 

@@ -34,7 +34,7 @@ class ScoredItem:
         value: Score in [0, 1]; NaN where the call failed.
         cluster: Unit of randomisation.
         prompt: What the model was shown, as far as the log tells; "" if it does not.
-        by_seed: Score by training seed, of which `value` is the mean; empty for one network.
+        by_seed: Score by training seed, of which `value` is the mean; empty for one seed.
     """
 
     item_id: str
@@ -54,7 +54,7 @@ class TaskLog:
         settings: By name, what decides a score beside the model.
         notes: What a reader of the numbers must know, such as "mean of 3 epochs".
         group: Tasks of one group have a mean that means something.
-        seeds: Training seeds that every item has a score of; empty for one network.
+        seeds: Training seeds of what was measured; empty where none trained it, or on no record.
     """
 
     metric: str
@@ -121,7 +121,7 @@ def pair_logs(logs: Sequence[ScoreLog]) -> Pairing:
     """Return the tasks that the first two results have, with the items that all have.
 
     Args:
-        logs: Two results; a third is the teacher's, and may lack tasks.
+        logs: Two results; a third is the teacher's, one network's, and may lack tasks.
 
     Raises:
         RecordError: No task is in both, or a task's settings, metric, training seeds or prompts
@@ -184,15 +184,15 @@ def _pair(task: str, logs: Sequence[ScoreLog]) -> PairedTask:
         },
         notes=_notes(names, found, n_unseen=(len(names) - 1) * len(ids) - n_seen),
         group=found[0].group,
-        by_seed=_by_seed([log.seeds for log in found], by_id, ids),
+        by_seed=_by_seed(by_id, ids),
     )
 
 
 def _by_seed(
-    seeds: Sequence[Sequence[int]], logs: Sequence[Mapping[str, ScoredItem]], ids: Sequence[str]
+    logs: Sequence[Mapping[str, ScoredItem]], ids: Sequence[str]
 ) -> tuple[FloatArray, ...]:
-    """Return the (L, N) scores of each training seed."""
-    n_seeds = max(map(len, seeds))
+    """Return the (L, N) scores of each training seed; none where no result is a mean of several."""
+    n_seeds = max(len(log[ids[0]].by_seed) for log in logs)
     by_result = [
         [log[item_id].by_seed or (log[item_id].value,) * n_seeds for item_id in ids] for log in logs
     ]
@@ -228,7 +228,8 @@ def _check_alike(task: str, names: tuple[str, str], logs: tuple[TaskLog, TaskLog
         for key in first.settings
         if key in second.settings and first.settings[key] != second.settings[key]
     ]
-    if first.seeds and second.seeds and first.seeds != second.seeds:
+    is_mean = max(len(first.seeds), len(second.seeds)) > 1
+    if is_mean and first.seeds and second.seeds and first.seeds != second.seeds:
         differing.append(f"training seeds: {_told(first.seeds)} against {_told(second.seeds)}")
     if first.metric != second.metric:
         differing.insert(0, f"metric: {first.metric} against {second.metric}")

@@ -94,7 +94,7 @@ class Compared:
         first: Score of the first, as a share.
         second: Score of the second.
         difference: Second minus first.
-        standard_error: Of the difference, clustered.
+        standard_error: Of the difference, clustered, that of training seeds included.
         ci: Its interval; none under `MIN_CLUSTERS` clusters.
         test: Which test gave `p`.
         p: Two-sided p of no difference.
@@ -242,7 +242,7 @@ def _compare(name: str, metric: str, tasks: Sequence[PairedTask], rule: Rule) ->
         first=float(sample.values[0]),
         second=float(sample.values[1]),
         difference=difference.value,
-        standard_error=difference.standard_error,
+        standard_error=math.hypot(difference.standard_error, difference.seed_error),
         ci=difference.interval(rule.level) if is_enough else (math.nan, math.nan),
         test=test,
         p=p,
@@ -280,10 +280,10 @@ def _test(
 
     McNemar's exact test of 0/1 scores where every item is its own cluster; else signs flipped by
     cluster; over several tasks, which weigh the same whatever their size, t on the clustered error.
-    Over training seeds t too, on the error of items and seeds.
+    Over training seeds the least level at which the interval, of items and seeds, excludes 0.
     """
     if difference.n_seeds > 1:
-        return "t over seeds", difference.two_sided_p()
+        return "interval over seeds", difference.two_sided_p()
     if not is_one_task:
         return "clustered t", difference.two_sided_p()
     is_binary = bool(np.isin(values[:2], (0.0, 1.0)).all())
@@ -318,6 +318,6 @@ def _with_teacher(compared: Compared, difference: Contrast, lead: Contrast, rule
     if not lead_ci[0] > 0:
         return told
     value, interval = gap_closed(difference, lead, level=rule.level)
-    if lead.seed_error:
+    if lead.n_seeds > 1:
         return dataclasses.replace(told, gap_closed=value)
     return dataclasses.replace(told, gap_closed=value, gap_ci=interval)

@@ -111,7 +111,9 @@ def _gap(one: Compared, first: str) -> str:
     closed = f"Gap closed: {_percent(one.gap_closed)} of the teacher's lead of "
     closed += f"{_plain(one.lead)} points"
     if math.isnan(one.gap_ci[0]):
-        return f"{closed}; no interval under {CLUSTERS_FOR_RATIO} clusters."
+        if one.n_clusters < CLUSTERS_FOR_RATIO:
+            return f"{closed}; no interval under {CLUSTERS_FOR_RATIO} clusters."
+        return f"{closed}; no interval, as {first} is the mean of {one.n_seeds} seeds."
     return f"{closed} ({_percent(one.gap_ci[0])} to {_percent(one.gap_ci[1])})."
 
 

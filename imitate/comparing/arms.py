@@ -33,7 +33,7 @@ class RunArm:
         folder: The run.
         name: Of the arm, or of the recipe.
         arms: The arm itself, or one a seed.
-        seeds: Of a recipe's arms; empty for one arm.
+        seeds: Training seeds of the arms; empty where nothing trained it.
         base: What it was trained from.
         mix: What it was trained on; empty where nothing trained it.
     """
@@ -44,6 +44,11 @@ class RunArm:
     seeds: tuple[int, ...] = ()
     base: str = ""
     mix: str = ""
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether it is the mean of several training seeds."""
+        return len(self.arms) > 1
 
 
 def is_run(path: Path) -> bool:
@@ -64,7 +69,7 @@ def find_arm(name: str) -> RunArm | None:
     entries: list[dict[str, Any]] = _results(Path(folder)).get("arms") or []
     about = {entry["arm"]: entry for entry in entries if entry["arm"] in there}
     seeded = {entry["seed"]: name for name, entry in about.items() if _recipe(entry) == arm}
-    if arm not in there and len(seeded) > 1:
+    if arm not in there and seeded:
         seeds = tuple(sorted(seeded))
         first = about[seeded[seeds[0]]]
         arms = tuple(seeded[seed] for seed in seeds)
@@ -77,7 +82,8 @@ def find_arm(name: str) -> RunArm | None:
             hint=f"there are: {', '.join(there[:SHOWN_ARMS])}{rest}",
         )
     own = about.get(arm) or {}
-    return RunArm(Path(folder), arm, (arm,), (), own.get("base") or "", own.get("mix") or "")
+    seeds = () if own.get("seed") is None else (own["seed"],)
+    return RunArm(Path(folder), arm, (arm,), seeds, own.get("base") or "", own.get("mix") or "")
 
 
 def best_formats(arm: RunArm, form: Format | None) -> dict[Axis, Format]:
@@ -126,12 +132,23 @@ def read_arm(arm: RunArm, forms: Mapping[Axis, Format], mixes: Collection[str]) 
     if not found:
         told = ", ".join(f"{axis} in {form}" for axis, form in forms.items())
         raise RecordError(f"`{arm.name}` has no scores on {told}", where=str(arm.folder))
+    whole = {task: _of_all_arms(arm, by_item) for task, by_item in found.items()}
     tasks = {
         name: _task(arm, by_item, prompts, about.get(task, {}), mixes, results)
-        for (name, task), by_item in found.items()
+        for (name, task), by_item in whole.items()
+        if by_item
     }
-    seeds = f", mean of training seeds {', '.join(map(str, arm.seeds))}" if arm.seeds else ""
+    seeds = f", mean of training seeds {', '.join(map(str, arm.seeds))}" if arm.is_mean else ""
     return ScoreLog(arm.name, tasks, f"arm {arm.name} of the run {arm.folder}{seeds}")
+
+
+def _of_all_arms(arm: RunArm, by_item: Mapping[str, Sequence[Score]]) -> dict[str, Sequence[Score]]:
+    """Return the items that every training seed has a score of."""
+    return {
+        item_id: scores
+        for item_id, scores in by_item.items()
+        if {_arm_of(score) for score in scores} == set(arm.arms)
+    }
 
 
 def _task(
@@ -162,12 +179,14 @@ def _task(
 
 
 def _item(arm: RunArm, scores: Sequence[Score], prompt: str) -> ScoredItem:
-    """Return an item's score; of several arms it has one only where it has one of each."""
+    """Return an item's score, the mean over the arms; none where a call of one of them failed."""
     by_arm = [[score for score in scores if _arm_of(score) == name] for name in arm.arms]
     by_seed = tuple(map(_mean, by_arm))
     value = sum(by_seed) / len(by_seed)
     first = scores[0]
-    return ScoredItem(first.item_id, value, first.cluster_id, prompt, by_seed if arm.seeds else ())
+    return ScoredItem(
+        first.item_id, value, first.cluster_id, prompt, by_seed if arm.is_mean else ()
+    )
 
 
 def _discriminator(score: Score, results: Mapping[str, Any]) -> dict[str, str]:

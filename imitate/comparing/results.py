@@ -55,6 +55,12 @@ def compare_results(names: Sequence[str], reading: Reading, rule: Rule) -> Compa
     """
     sources = [find_arm(name) or _existing(name) for name in names]
     arms = [source for source in sources if isinstance(source, RunArm)]
+    for teacher in sources[2:]:
+        if isinstance(teacher, RunArm) and teacher.is_mean:
+            raise UserError(
+                f"a teacher is one network, and `{teacher.name}` is the mean of several seeds",
+                hint=f"name one, such as {names[2]}-s{teacher.seeds[0]}",
+            )
     forms = best_formats(arms[0], reading.form) if arms else {}
     mixes = {arm.mix for arm in arms}
     logs = [

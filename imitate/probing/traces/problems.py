@@ -154,7 +154,7 @@ def _fitting(
     own = traces
     if Arm.BREADTH_FIRST in arms:
         other = make_traces(Treatment(Arm.BREADTH_FIRST), drawn, vocabulary, seed=0)
-        own = np.maximum(traces, [len(trace) for trace in other if trace is not None])
+        own = np.maximum(traces, [0 if trace is None else len(trace) for trace in other])
     fits = rest + own <= context
     if job.network.too_long == "error":
         if not fits.all():
@@ -176,7 +176,7 @@ def _too_long(n_tokens: int, context: int) -> DataError:
     )
 
 
-def _fits(job: TracesJob, problem: Problem, vocabulary: Vocabulary) -> bool:
+def _fits_correct(job: TracesJob, problem: Problem, vocabulary: Vocabulary) -> bool:
     """Return whether the correct line of a problem fits the context.
 
     Raises:
@@ -202,7 +202,7 @@ def _draw_test(job: TracesJob, kind: Generator, known: set[bytes]) -> TestSet:
             n_known += 1
         elif problem.identity in found:
             n_repeated += 1
-        elif not _fits(job, problem, vocabulary):
+        elif not _fits_correct(job, problem, vocabulary):
             n_too_long += 1
         else:
             found[problem.identity] = problem

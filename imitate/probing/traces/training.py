@@ -14,6 +14,7 @@ is far smaller, and its hidden matrices are trained with Muon.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import math
@@ -67,11 +68,13 @@ _MODULES = (
 Report = Callable[[int, int | None, str], None]
 
 
-def run_key(job: TracesJob, run: TracesRun) -> str:
+def run_key(job: TracesJob, run: TracesRun, problems: ProblemSet) -> str:
     """Return the fingerprint of all that decides a network's weights."""
+    trained_on = hashlib.sha256(b"".join(one.identity for one in problems.train))
     return fingerprint(
         {
             "run": dataclasses.asdict(run),
+            "problems": trained_on.hexdigest(),
             "maze": job.maze.model_dump(mode="json"),
             "network": job.network.model_dump(mode="json"),
             "train": job.train.model_dump(
@@ -91,7 +94,7 @@ def train_run(
         DataError: A line does not fit.
         RunError: The loss is no finite number any more.
     """
-    key = run_key(job, run)
+    key = run_key(job, run, problems)
 
     def write(folder: Path, work: Path) -> None:
         lines = lines_of(job, run, problems)
