@@ -28,7 +28,8 @@ SWAPPED = (
     "A swapped control was trained on its parent's answers, each under the explanation of another "
     "row. Its verdict is against the base, as any; whether it differs from its parent, "
     "`imitate compare` tests: where the two are shown alike, within a margin, the explanations "
-    "taught nothing larger that was measured. The probe of reasoning traces asks the same of "
+    "taught nothing larger that was measured; where it is behind, foreign words alone may cost "
+    "that. The probe of reasoning traces asks the same of "
     "networks trained from scratch (`imitate run configs/probes/traces.yaml`)."
 )
 
