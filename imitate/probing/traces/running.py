@@ -223,13 +223,13 @@ def _headline(
         )
     shares = {arm: own["plan"]["value"] for arm, own in told.items()}
     if "correct" not in told or len(told) == 1:
-        listed = ", ".join(f"{share:.1%} (`{arm}`)" for arm, share in shares.items())
+        listed = ", ".join(f"{share:.1%} ({arm})" for arm, share in shares.items())
         return f"{_networks(len(job.seeds)).capitalize()} an arm solved of new mazes: {listed}."
     correct = shares.pop("correct")
     low, high = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
     return (
         f"Trained on correct traces, {_networks(len(job.seeds))} solved {correct:.1%} of new "
-        f"mazes; other arms between {shares[low]:.1%} (`{low}`) and {shares[high]:.1%} (`{high}`)."
+        f"mazes; other arms between {shares[low]:.1%} ({low}) and {shares[high]:.1%} ({high})."
     )
 
 
