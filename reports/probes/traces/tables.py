@@ -195,7 +195,7 @@ def contrast_table(results: Entry, test: str) -> Table:
         note="Not compared where the better of the two solves under "
         f"{percent(asked['floor'], 0)}, or of few mazes. The interval is over mazes and, of "
         "several seeds, over these too. Primary: swapped traces, in mazes as trained on, one test; "
-        "all others are explored, their p one family (Holm), which few seeds can hardly pass. "
+        "all others are explored, their p one family (Holm). "
         "One seed has no p: it is one network, and another may differ by more. Bold: p under 0.05. "
         f"Alike: within {percent(asked['margin'], 0)} both ways, each by itself.",
         is_folded=test != results["data"]["generator"],
